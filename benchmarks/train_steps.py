@@ -83,7 +83,8 @@ def published_behavior_net(*, dropout: float) -> SeamNet:
 def recipe_step(section: TrainCam, *, toy: bool) -> Callable[[], None]:
     """Return a function that runs one training step of ``train-cam``, without reading photos."""
     net = build_seam(net_spec(section, ClassSet(VOC_NAMES)), weights=section.backbone.weights)
-    seam, optimizer = seam_objective(net, section), cam_optimizer(net, section)
+    seam = seam_objective(net, section)
+    optimizer = cam_optimizer(seam, section)
     views = section.views
     generator = torch.Generator().manual_seed(0)
 

@@ -191,12 +191,18 @@ def _with_parameter(self: Any) -> None:
     self.weight = nn.Parameter(torch.ones(1))
 
 
+def _more_each_time(self: Any, values: Tensor) -> Mean:
+    self.calls = getattr(self, "calls", 0) + 1  # no buffer, so a checkpoint lacks it
+    return Mean(values.sum() * self.calls, values.new_ones(()))
+
+
 def _needs_two(self: Any, inputs: LossInputs) -> Mean:
     return Mean(inputs.views[1].cam.abs().sum(), torch.ones(()))
 
 
 BROKEN_LOSSES = [
-    (derived(Size, __init__=_with_parameter), r"this one has \['weight'\]"),
+    (derived(Size, __init__=_with_parameter), "parameter 'weight' gets no gradient"),
+    (derived(Size, work=_more_each_time), "saved and loaded, the same inputs give another term"),
     (derived(Size, work=lambda self, values: values.mean()), "returns Tensor, not a tag2mask"),
     (derived(Size, work=lambda self, values: Mean(values, values.sum())), "total of the term"),
     (derived(Size, work=lambda s, v: Mean(v.sum() / 0, v.new_ones(()))), "no finite scalar"),
@@ -209,6 +215,32 @@ BROKEN_LOSSES = [
 def test_losses_that_can_not_be_used(part: type, message: str) -> None:
     with pytest.raises(PartError, match=message):
         check_part(part, "loss")
+
+
+class Centers(nn.Module):
+    """A loss with a layer, with what it saw before, and with random cells."""
+
+    centers: Tensor
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, 4, 1)
+        self.register_buffer("centers", torch.zeros(classes, 4))
+
+    def forward(self, inputs: LossInputs) -> Mean:
+        assert 0 <= inputs.progress < 1
+        found = self.project(inputs.views[0].features).mean((2, 3))  # (b, 4)
+        chosen = inputs.classes[:, 0]
+        self.centers = self.centers.index_add(0, chosen, 0.1 * found.detach())
+        distance = (found - self.centers[chosen]) * torch.rand_like(found)
+        return Mean(distance.abs().sum(), distance.new_tensor(len(chosen)))
+
+
+def test_a_loss_may_have_parameters_buffers_and_random_numbers() -> None:
+    check_part(Centers, "loss", {"channels": 24, "classes": 3})
+    check_part(Centers, "loss", {"channels": 5, "classes": 3}, features=5, views=1)
+    with pytest.raises(PartError, match="forward raised RuntimeError: Given groups=1"):
+        check_part(Centers, "loss", {"channels": 5, "classes": 3})
 
 
 def test_a_loss_of_two_views_is_refused_where_there_is_one() -> None:

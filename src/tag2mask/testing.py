@@ -45,6 +45,7 @@ def check_part(
     channels: tuple[int, int] = (8, 16),
     views: int = 2,
     refined: bool = True,
+    features: int = 24,
 ) -> None:
     """Check that a class does what a part for the training must do.
 
@@ -59,6 +60,7 @@ def check_part(
         channels: for ``pcm``: channels of the two feature maps.
         views: for ``loss``: 1 or 2 views.
         refined: for ``loss``: whether the views have refined maps.
+        features: for ``loss``: channels of the backbone's last map.
 
     Raises:
         PartError: what is wrong.
@@ -90,7 +92,7 @@ valid=); see docs/how-to/own-part.md.
         elif kind == VIEWS_PART.name:
             _check_views(check, options or {})
         else:
-            _check_loss(check, options or {}, views, refined)
+            _check_loss(check, options or {}, views, refined, features)
 
 
 class _Check:
@@ -188,14 +190,19 @@ def _check_maps(check: _Check, refined: Any, maps: Tensor) -> None:
 
 def _check_gradients(check: _Check, part: nn.Module, result: Tensor) -> None:
     """Check that each parameter that is trained gets a gradient."""
-    trained = {name: p for name, p in part.named_parameters() if p.requires_grad}
-    if not trained:
+    if not any(parameter.requires_grad for parameter in part.parameters()):
         return
     check.require(result.requires_grad, "the result has no gradient, but the part has parameters")
     with check.running("its backward pass"):
         total = (result.float() * torch.rand_like(result.float())).sum()
         total.backward()  # type: ignore[no-untyped-call]
-    for name, parameter in trained.items():
+    _check_parameter_gradients(check, part)
+
+
+def _check_parameter_gradients(check: _Check, part: nn.Module) -> None:
+    for name, parameter in part.named_parameters():
+        if not parameter.requires_grad:
+            continue
         check.require(parameter.grad is not None, f"parameter {name!r} gets no gradient")
         finite = parameter.grad is not None and bool(parameter.grad.isfinite().all())
         check.require(finite, f"the gradient of parameter {name!r} isn't finite")
@@ -249,13 +256,18 @@ def _check_transformed(
     check.require(tuple(small.shape) == (2, 5, 7), "valid ignores its size")
 
 
-def _check_loss(check: _Check, options: Mapping[str, Any], views: int, refined: bool) -> None:
+def _check_loss(
+    check: _Check, options: Mapping[str, Any], views: int, refined: bool, features: int
+) -> None:
     part = check.made(options=options)
-    parameters = [name for name, _ in part.named_parameters()]
-    check.require(not parameters, f"a loss has no parameters, this one has {parameters[:3]}")
     for masked in (True, False):
-        inputs = _loss_inputs(views, refined, masked)
-        tensors = [view.cam for view in inputs.views] + [inputs.tags]
+        torch.manual_seed(2)
+        resumed = check.part(**options)
+        _check_saved(check, part, resumed)
+        inputs = _loss_inputs(views, refined, masked, features)
+        tensors = [t for view in inputs.views for t in (view.cam, view.features)]
+        tensors.append(inputs.tags)
+        torch.manual_seed(1)
         term = check.unchanged(tensors, lambda: part(inputs))  # noqa: B023
         check.require(
             isinstance(term, Mean), f"forward returns {_kind(term)}, not a tag2mask.nn.mean.Mean"
@@ -267,26 +279,28 @@ def _check_loss(check: _Check, options: Mapping[str, Any], views: int, refined: 
         check.require(
             term.total.requires_grad or float(term.count) == 0, "the term has no gradient"
         )
+        torch.manual_seed(1)
         with check.running("forward"):
-            again = part(inputs)
-        check.same(term.total, again.total, "the same inputs give another term")
+            again = resumed(inputs)
+        check.same(term.total, again.total, "saved and loaded, the same inputs give another term")
         if term.total.requires_grad:
             with check.running("its backward pass"):
                 term.value.backward()
             _check_loss_gradients(check, inputs)
-    _check_saved(check, part, check.made(options=options))
+            _check_parameter_gradients(check, part)
 
 
 def _check_loss_gradients(check: _Check, inputs: LossInputs) -> None:
-    given = [t for view in inputs.views for t in (view.cam, view.refined, view.logits)]
+    views = [(view.cam, view.refined, view.logits, view.features) for view in inputs.views]
+    given = [tensor for view in views for tensor in view]
     gradients = [tensor.grad for tensor in given if tensor is not None and tensor.grad is not None]
-    check.require(bool(gradients), "the term depends on neither maps nor logits")
+    check.require(bool(gradients), "the term depends on neither maps, logits nor features")
     finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
     check.require(finite, "the gradient of the term isn't finite")
 
 
-def _loss_inputs(views: int, refined: bool, masked: bool) -> LossInputs:
-    """Return random inputs of a loss: two photos, one of which has two tags."""
+def _loss_inputs(views: int, refined: bool, masked: bool, features: int) -> LossInputs:
+    """Return random inputs of a loss near the end of a training: photos of two tags and of one."""
     transform = ViewTransform(scale=0.5)
     torch.manual_seed(0)
 
@@ -299,12 +313,14 @@ def _loss_inputs(views: int, refined: bool, masked: bool) -> LossInputs:
             logits=torch.randn(2, _CLASSES, requires_grad=True),
             cam=torch.randn(shape, requires_grad=True),
             refined=torch.rand(shape, requires_grad=True) if refined else None,
+            features=torch.randn(2, features, height // 8, width // 8, requires_grad=True),
             valid=valid if masked else None,
         )
 
     both = (view(_HEIGHT, _WIDTH), view(*transform.output_size(_HEIGHT, _WIDTH)))
     tags = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
-    return LossInputs(tags, both[:views], transform if views > 1 else None)
+    classes = torch.tensor([[0, 2], [1, 2]])
+    return LossInputs(tags, classes, both[:views], transform if views > 1 else None, 0.9)
 
 
 def _kind(value: Any) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from toy_backbone import PointwiseBackbone, corner, random
 
 from tag2mask.nn.backbones.base import Features
@@ -23,6 +23,7 @@ from tag2mask.seam.objective import (
     SeamObjective,
     present_channels,
 )
+from tag2mask.seam.parts import LossInputs
 from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings
 from tag2mask.seam.transform import ViewTransform
 
@@ -288,3 +289,27 @@ def test_present_channels_are_background_and_every_tag(tags: Tensor) -> None:
     assert channels.max() <= tags.shape[1]
     for row, kept in zip(tags, channels, strict=True):
         assert set((row.nonzero().flatten() + 1).tolist()) <= set(kept.tolist())
+
+
+class Recorder(nn.Module):
+    """An extra loss that keeps what it was given, and reads the features."""
+
+    def forward(self, inputs: LossInputs) -> Mean:
+        self.inputs = inputs
+        total = torch.stack([view.features.square().sum() for view in inputs.views]).sum()
+        return Mean(total, total.new_tensor(len(inputs.tags)))
+
+
+@pytest.mark.parametrize("two_views", [False, True])
+def test_an_extra_loss_gets_features_classes_and_progress(two_views: bool) -> None:
+    recorder = Recorder()
+    siamese = SeamObjective(make_siamese().net, DEFAULT, [(recorder, 0.1)])
+    image = random(2, 3, SIZE, SIZE)
+    terms = siamese(image, TAGS, ALL, VIEWS["rescaled"] if two_views else None, 0.25)
+    found = recorder.inputs
+    assert len(found.views) == 1 + two_views and found.progress == 0.25
+    assert found.classes.tolist() == [[0, 2], [0, 1]]
+    assert found.tags.tolist() == TAGS.gather(1, found.classes).tolist() == [[1, 1], [0, 1]]
+    assert torch.equal(found.views[0].features, siamese.net.backbone(image).last)
+    torch.autograd.backward(terms["extra1"].value)
+    assert any(p.grad is not None and p.grad.any() for p in siamese.net.parameters())

@@ -32,11 +32,13 @@ class SeamOutput(NamedTuple):
             CAM head has one.
         cam: plain maps, (b, C+1, h, w).
         refined: maps after PCM, of the same shape; None without PCM.
+        features: the backbone's last map, (b, c, h', w'); None where maps were computed in tiles.
     """
 
     branch_logits: Tensor
     cam: Tensor
     refined: Tensor | None
+    features: Tensor | None
 
     @property
     def logits(self) -> Tensor:
@@ -49,6 +51,7 @@ class SeamOutput(NamedTuple):
             self.branch_logits[:count],
             self.cam[:count],
             None if self.refined is None else self.refined[:count],
+            None if self.features is None else self.features[:count],
         )
 
 
@@ -163,7 +166,8 @@ class SeamNet(nn.Module):
         cam = _selected(raw, channels)  # (b, k, h, w)
         cam = cam if own_grid else resize(cam, size, valid)
         pooled_size = raw.shape[2:] if own_grid or pool_on_grid else size
-        return SeamOutput(class_logits(branches, pooled_size, valid, self.pooling), cam, refined)
+        logits = class_logits(branches, pooled_size, valid, self.pooling)
+        return SeamOutput(logits, cam, refined, features.last)
 
     def _maps(self, last: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the plain map (b, C+1, h, w) and the branches' maps (b, n, C+1, h, w)."""

@@ -85,7 +85,8 @@ class SeamObjective(nn.Module):
     Args:
         net: the network that both branches share.
         settings: weights and conventions; published: `PUBLISHED_OBJECTIVE`.
-        extra: more loss terms of `tag2mask.seam.parts.LossPart`, each with its weight.
+        extra: more loss terms of `tag2mask.seam.parts.LossPart`, each with its weight. Their
+            parameters are trained with the network's.
     """
 
     def __init__(
@@ -102,7 +103,12 @@ class SeamObjective(nn.Module):
         self.extra_weights = tuple(weight for _, weight in extra)
 
     def forward(
-        self, image: Tensor, tags: Tensor, valid: Tensor, transform: Transform | None
+        self,
+        image: Tensor,
+        tags: Tensor,
+        valid: Tensor,
+        transform: Transform | None,
+        progress: float = 0.0,
     ) -> dict[str, Mean]:
         """Compute the terms of one batch.
 
@@ -111,6 +117,7 @@ class SeamObjective(nn.Module):
             tags: 0/1 float (b, C).
             valid: bool (b, H, W), False on padding.
             transform: view 1 to view 2; None: branch 1 alone.
+            progress: share of the training that is done, for extra losses.
 
         Returns:
             Terms by name, unweighted: ``cls1 cls2 min1 min2 er ecr1 ecr2``, those that the
@@ -119,14 +126,16 @@ class SeamObjective(nn.Module):
         inside = None if self.settings.published else valid
         # Absent classes are 0 in every term, so their maps are not computed.
         channels = present_channels(tags)  # (b, 1 + k)
-        present = tags.gather(1, channels[:, 1:] - 1)  # (b, k)
+        classes = channels[:, 1:] - 1  # (b, k)
+        present = tags.gather(1, classes)  # (b, k)
         view1 = self._view(image, inside, tags, channels)
         terms: dict[str, Mean] = {}
         self._single(terms, "1", view1, present)
         if self.weights.cls > 0:
             terms["cls1"] = losses.classification(view1.output.branch_logits, tags)
         if transform is None:
-            self._extra(terms, LossInputs(present, (view1.shown(image),), None))
+            views: tuple[LossView, ...] = (view1.shown(image),)
+            self._extra(terms, LossInputs(present, classes, views, None, progress))
             return terms
         image2 = transform.image(image)
         inside2 = None if inside is None else transform.valid(inside)
@@ -136,7 +145,7 @@ class SeamObjective(nn.Module):
             terms["cls2"] = losses.classification(view2.output.branch_logits, tags)
         self._cross(terms, view1, view2, present, transform)
         views = (view1.shown(image), view2.shown(image2))
-        self._extra(terms, LossInputs(present, views, transform))
+        self._extra(terms, LossInputs(present, classes, views, transform, progress))
         return terms
 
     def total_weights(self, *, two_views: bool) -> dict[str, float]:
@@ -178,6 +187,7 @@ class SeamObjective(nn.Module):
             output.branch_logits,
             output.cam.float(),
             None if output.refined is None else output.refined.float(),
+            output.features,
         )
         return _BranchView(output, None if valid is None else cells_inside(valid, size))
 
@@ -240,7 +250,9 @@ class _BranchView:
     def shown(self, image: Tensor) -> LossView:
         """Return what extra losses get of this branch, which saw the image."""
         output = self.output
-        return LossView(image, output.logits.float(), output.cam, output.refined, self.valid)
+        assert output.features is not None
+        logits = output.logits.float()
+        return LossView(image, logits, output.cam, output.refined, output.features, self.valid)
 
     @cached_property
     def foreground(self) -> Tensor:

@@ -76,6 +76,8 @@ class LossView:
         logits: of all classes, (b, C).
         cam: plain maps of background and tags, not normalized, float32 (b, 1 + k, h, w).
         refined: the same after PCM; None without PCM.
+        features: the backbone's last map, (b, c, h', w'), in the network's precision. Gradients
+            through it train the backbone.
         valid: bool (b, h, w), False on padding; None: all valid (``behavior: published``).
     """
 
@@ -83,6 +85,7 @@ class LossView:
     logits: Tensor
     cam: Tensor
     refined: Tensor | None
+    features: Tensor
     valid: Tensor | None
 
 
@@ -93,17 +96,26 @@ class LossInputs:
     Attributes:
         tags: 0/1 (b, k): which of the maps' channels 1..k are of a photo's tags. Photos with fewer
             than k tags have absent classes in the remaining channels.
+        classes: int64 (b, k), the class 0..C-1 of each of these channels.
         views: one view, or two.
         transform: from view 1 to view 2; None if there is one view.
+        progress: share of the training that is done, in [0, 1).
     """
 
     tags: Tensor
+    classes: Tensor
     views: tuple[LossView, ...]
     transform: Transform | None
+    progress: float
 
 
 class LossPart(Protocol):
-    """One more loss term: an `nn.Module` without parameters, called with ``(**options)``."""
+    """One more loss term: an `nn.Module`, called with ``(**options)``.
+
+    Its parameters learn as new layers do, and it may keep buffers from batch to batch; checkpoints
+    have both, the trained model has neither. Each process keeps buffers of its own. Random numbers
+    are to be drawn from torch's generator, which has its seed of each step.
+    """
 
     def forward(self, inputs: LossInputs) -> Mean:
         """Compute the term as a sum and its count, both scalars."""

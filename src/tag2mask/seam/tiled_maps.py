@@ -53,7 +53,8 @@ def plain_maps_in_tiles(net: SeamNet, images: Tensor, tiles: MapTiles) -> SeamOu
         used = tile[:, :, row.begin - row.first :, column.begin - column.first :]
         weights = torch.from_numpy(row.weights()[:, None] * column.weights()).to(cam.device)
         cam[:, :, row.begin : row.end, column.begin : column.end] += used * weights
-    return SeamOutput(class_logits(cam[:, None], cam.shape[2:], None, net.pooling), cam, None)
+    logits = class_logits(cam[:, None], cam.shape[2:], None, net.pooling)
+    return SeamOutput(logits, cam, None, None)
 
 
 def _spans(cells: int, tiles: MapTiles, stride: int, multiple: int) -> list[TileSpan]:

@@ -170,7 +170,7 @@ def _train(
         match = None if section.init_from is None else start_from(net, spec, section.init_from)
         task = CamTask(net, spec, samples, section, runtime, step)
         summary = fit(
-            task, cam_optimizer(net, section), task.settings, step.path, runtime, name=name
+            task, cam_optimizer(task.module, section), task.settings, step.path, runtime, name=name
         )
     skipped = tuple(dict.fromkeys([*skipped_before, *task.skipped.lines()]))
     if runtime.rank == 0:

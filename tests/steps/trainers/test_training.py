@@ -11,9 +11,17 @@ from torch import nn
 from small_runs import recipe
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample
+from tag2mask.seam.model import build_seam
+from tag2mask.seam.objective import SeamObjective
 from tag2mask.segmentation.dataset import SegmenterBatch
 from tag2mask.steps.train_affinity import _AffinityTask
-from tag2mask.steps.trainers.cam_task import CamTask, ViewDraw, objective_settings
+from tag2mask.steps.train_cam import net_spec
+from tag2mask.steps.trainers.cam_task import (
+    CamTask,
+    ViewDraw,
+    cam_optimizer,
+    objective_settings,
+)
 from tag2mask.steps.trainers.segmenter_task import SegmenterTask, segmenter_spec
 from tag2mask.steps.trainers.training import fit_settings, network_optimizer
 from tag2mask.training.dataset import TaggedBatch
@@ -44,6 +52,23 @@ def test_the_optimizer_has_the_rates_of_the_section() -> None:
         (pytest.approx(0.1), 0.5),
         (pytest.approx(0.2), 0.0),
     ]
+
+
+def test_layers_of_an_extra_loss_learn_as_new_layers_do() -> None:
+    section = recipe(
+        train_cam__optimizer__lr=0.01, train_cam__optimizer__new_layer_lr=10.0
+    ).train_cam
+    net = build_seam(net_spec(section, ClassSet(("cat", "dog"))))
+    layer = nn.Conv2d(3, 4, 1, bias=False)
+    plain = cam_optimizer(SeamObjective(net, objective_settings(section)), section)
+    extra = [(layer, 1.0)]
+    groups = cam_optimizer(
+        SeamObjective(net, objective_settings(section), extra), section
+    ).param_groups
+    (group,) = (g for g in groups if any(p is layer.weight for p in g["params"]))
+    assert group["lr"] == pytest.approx(0.1)
+    others = [[id(p) for p in g["params"] if p is not layer.weight] for g in groups]
+    assert others == [[id(p) for p in g["params"]] for g in plain.param_groups]
 
 
 def test_the_loop_has_the_settings_of_the_section() -> None:
@@ -84,11 +109,14 @@ def test_the_segmentation_network_gets_the_batch_as_it_is() -> None:
 def test_seam_gets_the_batch_and_a_second_view_if_it_has_two(two_views: bool) -> None:
     batch = TaggedBatch(torch.rand(2, 3, 8, 8), torch.eye(2), torch.rand(2, 8, 8) > 0.5, ("a", "b"))
     task = CamTask.__new__(CamTask)
-    task.draw, task.two_views = ViewDraw(recipe().train_cam.views, 0), two_views
-    image, tags, valid, transform = task.inputs(batch, 3, torch.device("cpu"))
+    section = recipe(train_cam__epochs=5).train_cam
+    task.draw, task.two_views = ViewDraw(section.views, 0), two_views
+    task.settings = fit_settings(section, photos=8)
+    image, tags, valid, transform, progress = task.inputs(batch, 3, torch.device("cpu"))
     for given, wanted in ((image, batch.image), (tags, batch.tags), (valid, batch.valid)):
         assert torch.equal(given, wanted)
     assert transform == (task.draw.at(3) if two_views else None)
+    assert progress == 0.3
 
 
 @pytest.mark.parametrize("published", [False, True])

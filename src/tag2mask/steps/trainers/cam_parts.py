@@ -44,7 +44,7 @@ def check_parts(section: TrainCam, net: SeamNet) -> None:
     Raises:
         PartError: a part breaks its protocol.
     """
-    low, mid, _ = net.backbone.channels
+    low, mid, last = net.backbone.channels
     if section.pcm.enabled and section.pcm.module is not None:
         check_part(section.pcm.module, PCM_PART.name, section.pcm.options, channels=(low, mid))
     if section.views.enabled and section.views.module is not None:
@@ -56,4 +56,5 @@ def check_parts(section: TrainCam, net: SeamNet) -> None:
             extra.options,
             views=2 if section.views.enabled else 1,
             refined=section.pcm.enabled,
+            features=last,
         )

@@ -72,9 +72,10 @@ def _train_mode(objective: SeamObjective, section: TrainCam) -> None:
     train_mode(backbone, freeze_batch_norm=section.freeze_batch_norm)
 
 
-def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
-    """Return the optimizer of the parameters that aren't frozen."""
-    return network_optimizer(net, net.new_parameters(), section)
+def cam_optimizer(objective: SeamObjective, section: TrainCam) -> torch.optim.Optimizer:
+    """Return the optimizer of the parameters that aren't frozen, also of extra losses."""
+    new = [*objective.net.new_parameters(), *objective.extra.parameters()]
+    return network_optimizer(objective, new, section)
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,12 @@ class CamTask:
         )
 
     def inputs(self, batch: TaggedBatch, step: int, device: torch.device) -> tuple[Any, ...]:
-        """Return image, tags and valid mask on the device, and the view transform of this step."""
+        """Return image, tags and valid mask on the device, the view transform, and the progress."""
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
         transform = self.draw.at(step) if self.two_views else None
         tags = batch.tags.to(device, non_blocking=True)
-        return image, tags, batch.valid.to(device, non_blocking=True), transform
+        valid = batch.valid.to(device, non_blocking=True)
+        return image, tags, valid, transform, step / self.settings.steps
 
     def weights(self, step: int) -> dict[str, float]:
         """Return the weights of the loss terms; those of ER and ECR grow over the ramp."""
