@@ -285,7 +285,7 @@ class _SegmenterTraining:
             match = None if section.init_from is None else start_from(net, spec, section.init_from)
             summary = fit(
                 task,
-                network_optimizer(net, net.new_parameters(), section),
+                network_optimizer(task.module, task.new_parameters(), section),
                 task.settings,
                 folder,
                 runtime,

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
 import numpy as np
+
+
+class PhotoChoice(Protocol):
+    """Chooses the photos of an epoch in place of a permutation of all photos."""
+
+    def address(self, drawn: tuple[int, int]) -> tuple[int, int]:
+        """Return (number that its augmentation is drawn from, photo) of a place.
+
+        Args:
+            drawn: (epoch, place) of the sampler, the place in 0 .. photos - 1.
+        """
 
 
 class PhotoMix:

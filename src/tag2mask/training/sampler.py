@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tag2mask.errors import RecipeError
-from tag2mask.training.mixture import PhotoMix
+from tag2mask.training.mixture import PhotoChoice
 
 
 class StepBatchSampler:
@@ -49,7 +49,7 @@ class StepBatchSampler:
         rank: int = 0,
         world_size: int = 1,
         setting: str = "train_cam.batch_size",
-        mix: PhotoMix | None = None,
+        mix: PhotoChoice | None = None,
     ) -> None:
         self.photos = photos
         self.batch_size = min(batch_size, photos)

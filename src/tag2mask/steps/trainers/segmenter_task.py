@@ -36,7 +36,7 @@ from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 from tag2mask.steps.trainers.training import fit_settings, rank_batches
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.log import write_validation
-from tag2mask.training.mixture import PhotoMix
+from tag2mask.training.mixture import PhotoChoice, PhotoMix
 from tag2mask.training.optim import freeze, train_mode
 from tag2mask.training.sampler import steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
@@ -149,7 +149,13 @@ class SegmenterTask:
         )
         self.photos = SegmenterDataset(samples, labels, num_classes, augmentation, section.seed)
         self.sure = frozenset(sure) if section.masks == "mixed" else frozenset()
-        self.mix = photo_mix(samples, self.sure, section) if self.sure else None
+        self.mix: PhotoChoice | None = None
+        if self.sure:
+            self.mix = photo_mix(samples, self.sure, section)
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the module that are not pretrained."""
+        return self.module.net.new_parameters()
 
     def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
         """Return this rank's batches ``start .. stop - 1``."""

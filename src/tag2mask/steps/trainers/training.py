@@ -17,7 +17,7 @@ from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.loop import FitSettings, epochs_to_steps
-from tag2mask.training.mixture import PhotoMix
+from tag2mask.training.mixture import PhotoChoice
 from tag2mask.training.optim import build_optimizer, parameter_groups
 from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos, TrainingBatch
@@ -95,7 +95,7 @@ def rank_batches(
     section: TrainingSection,
     runtime: Runtime,
     skipped: SkippedPhotos,
-    mix: PhotoMix | None = None,
+    mix: PhotoChoice | None = None,
 ) -> Iterator[BatchT]:
     """Yield this rank's batches.
 
