@@ -262,7 +262,8 @@ def _check_loss(
     part = check.made(options=options)
     for masked in (True, False):
         torch.manual_seed(2)
-        resumed = check.part(**options)
+        with check.running("its constructor"):
+            resumed = check.part(**options)
         _check_saved(check, part, resumed)
         inputs = _loss_inputs(views, refined, masked, features)
         tensors = [t for view in inputs.views for t in (view.cam, view.features)]
