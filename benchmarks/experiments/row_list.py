@@ -71,6 +71,8 @@ def _ensemble(*sources: Source) -> Script:
 
 
 CAM, SEAM = "CAM + walk", "SEAM + walk"
+METHODS = {"prototypes": "image prototypes", "superpixels": "superpixel votes", "par": "PAR"}
+"""Refinements of maps without training."""
 BASELINES = (
     Experiment(CAM, settings=("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")),
     Experiment(SEAM),
@@ -131,8 +133,83 @@ ENSEMBLES = (
         maps=_ensemble((SEAM, 0), ("maps of Lite2", 0)),
     ),
 )
+CONTRAST = (
+    Experiment(
+        "prototype contrast",
+        SEAM,
+        (
+            "train_cam.losses.extra=[{module: "
+            "'benchmarks.experiments.prototype_contrast:PrototypeContrast', weight: 0.1, "
+            "options: {channels: 1280, classes: 20}}]",
+        ),
+    ),
+)
+UPPER = "upper bound"
+SEGMENTER = (
+    Experiment(
+        "tags in the segmenter",
+        SEAM,
+        keep="pseudo-masks",
+        program=("benchmarks.experiments.segmenter_tags",),
+    ),
+    Experiment(
+        "absent classes in the segmenter",
+        SEAM,
+        keep="pseudo-masks",
+        program=("benchmarks.experiments.segmenter_tags", "--head", "0"),
+    ),
+    Experiment(
+        "early-learning correction",
+        SEAM,
+        masks=Script("benchmarks.experiments.early_learning", ((SEAM, 0),)),
+    ),
+    Experiment(
+        "CutMix and rare classes",
+        SEAM,
+        keep="pseudo-masks",
+        program=("benchmarks.experiments.segmenter_mixing",),
+    ),
+    Experiment(UPPER, SEAM, ("train_segmenter.masks=ground truth",)),
+    Experiment(
+        "upper bound with CutMix and rare classes",
+        UPPER,
+        keep="pseudo-masks",
+        program=("benchmarks.experiments.segmenter_mixing",),
+    ),
+)
+
+
+def _refined(method: str, step: str) -> Script:
+    words = ("--method", method, "--step", step)
+    return Script("benchmarks.experiments.refined_maps", ((SEAM, 0),), words)
+
+
+REFINED_MAPS = (
+    *(
+        Experiment(f"{name} before the walk", SEAM, maps=_refined(method, "infer-cam"))
+        for method, name in METHODS.items()
+    ),
+    *(
+        Experiment(f"{name} after the walk", SEAM, maps=_refined(method, "walk"), keep="walk")
+        for method, name in METHODS.items()
+    ),
+    Experiment(
+        "PAR for affinity labels",
+        SEAM,
+        keep="infer-cam",
+        program=("benchmarks.experiments.par",),
+    ),
+)
 EXPERIMENTS = {
     experiment.name: experiment
-    for experiment in (*BASELINES, *TRUSTED_PIXELS, *ENCODER, *ENSEMBLES)
+    for experiment in (
+        *BASELINES,
+        *TRUSTED_PIXELS,
+        *ENCODER,
+        *ENSEMBLES,
+        *CONTRAST,
+        *SEGMENTER,
+        *REFINED_MAPS,
+    )
 }
 """All experiments by name; a base and the sources of a script stand before what needs them."""
