@@ -8,6 +8,7 @@ takes of them, one photo per thread, and the dense CRFs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tag2mask.affinity.inference import AffinityInference
 from tag2mask.affinity.network import build_affinity_net
 from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, CamModel
 from tag2mask.classes import VOC_NAMES, ClassSet
@@ -28,7 +30,7 @@ from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.recipe.sections import AffinityLabeling, InferCam, Walk
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainAffinity, TrainCam
-from tag2mask.runtime.precision import Precision
+from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
@@ -46,18 +48,37 @@ from tag2mask.training.optim import freeze, train_mode
 
 T = TypeVar("T")
 
+Net = TypeVar("Net", bound=nn.Module)
+Forward = Callable[[Tensor], Tensor]
+
 CPU = torch.device("cpu")
+LAYOUT = torch.channels_last
 CLASSES = ClassSet(VOC_NAMES)
 
 
-def cam_step(section: TrainCam) -> Callable[[], None]:
-    """Return forward and backward pass of the backbone on the views of a batch."""
+def unchanged(forward: Forward) -> Forward:
+    """Return the forward pass of a network as it is."""
+    return forward
+
+
+def cam_step(
+    section: TrainCam, device: torch.device = CPU, faster: Callable[[Forward], Forward] = unchanged
+) -> Callable[[], None]:
+    """Return forward and backward pass of the backbone on the views of a batch.
+
+    Args:
+        section: settings.
+        device: where to run.
+        faster: compiles the forward pass.
+    """
     net = build_seam(net_spec(section, CLASSES), weights=section.backbone.weights)
     freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
     train_mode(net, freeze_batch_norm=section.freeze_batch_norm)
-    backbone = net.to(memory_format=torch.channels_last).backbone
+    backbone = _on(net, device).backbone
+    forward = faster(lambda image: backbone(image).last)
     drawn, steps = ViewDraw(section.views, section.seed), iter(range(2**31))
-    image = _images(section.batch_size, section.crop, section.crop)
+    image_of = cache(lambda height, width: _images(section.batch_size, height, width, device))
+    image = image_of(section.crop, section.crop)
 
     def views() -> list[Tensor]:
         if not section.views.enabled:
@@ -65,9 +86,9 @@ def cam_step(section: TrainCam) -> Callable[[], None]:
         transform = drawn.at(next(steps))
         assert isinstance(transform, ViewTransform)
         second = transform.output_size(section.crop, section.crop)
-        return [image, _images(section.batch_size, *second)]
+        return [image, image_of(*second)]
 
-    return _step(net, section.precision, lambda: [backbone(view).last for view in views()])
+    return _step(net, section.precision, lambda: [forward(view) for view in views()], device)
 
 
 def affinity_step(section: TrainAffinity) -> Callable[[], None]:
@@ -81,15 +102,26 @@ def affinity_step(section: TrainAffinity) -> Callable[[], None]:
     return _step(net, section.precision, lambda: [net.embed(image, valid)])
 
 
-def segmenter_step(section: TrainSegmenter) -> Callable[[], None]:
-    """Return forward and backward pass of the segmentation network, up to its logits."""
+def segmenter_step(
+    section: TrainSegmenter,
+    device: torch.device = CPU,
+    faster: Callable[[Forward], Forward] = unchanged,
+) -> Callable[[], None]:
+    """Return forward and backward pass of the segmentation network, up to its logits.
+
+    Args:
+        section: settings.
+        device: where to run.
+        faster: compiles the forward pass.
+    """
     net = build_segmenter(segmenter_spec(section, CLASSES, ()), weights=section.network.weights)
     assert isinstance(net.backbone, nn.Module)
     freeze(net.backbone, net.frozen(section.freeze_stride), batch_norm=section.freeze_batch_norm)
-    net = net.to(memory_format=torch.channels_last).train()
+    net = _on(net, device).train()
     train_mode(net.backbone, freeze_batch_norm=section.freeze_batch_norm)
-    image = _images(section.batch_size, section.crop, section.crop)
-    return _step(net, section.precision, lambda: [net.logits_at(image, section.loss_stride)])
+    image = _images(section.batch_size, section.crop, section.crop, device)
+    forward = faster(lambda image: net.logits_at(image, section.loss_stride))
+    return _step(net, section.precision, lambda: [forward(image)], device)
 
 
 def cam_forward(
@@ -122,6 +154,7 @@ def affinity_forward(
 ) -> Callable[[], None]:
     """Return the forward pass of AffinityNet's embeddings of photos."""
     inference = walk_inference(model, section, Runtime.start(device="cpu"))
+    assert isinstance(inference, AffinityInference)
     images = []
     for sample in samples:
         height, width = inference.view_size(sample.size, 1.0)
@@ -156,20 +189,30 @@ def crfs(
     return all_photos
 
 
-def _images(batch: int, height: int, width: int) -> Tensor:
+def _on(net: Net, device: torch.device) -> Net:
+    """Return a network on a device, in the memory order of a training."""
+    moved: Net = net.to(device, memory_format=LAYOUT)  # type: ignore[call-overload]
+    return moved
+
+
+def _images(batch: int, height: int, width: int, device: torch.device = CPU) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, height, width, generator=generator)
-    return images.to(memory_format=torch.channels_last)
+    return images.to(device, memory_format=LAYOUT)
 
 
 def _step(
-    net: nn.Module, precision: Precision, outputs: Callable[[], list[Tensor]]
+    net: nn.Module,
+    precision: Precision,
+    outputs: Callable[[], list[Tensor]],
+    device: torch.device = CPU,
 ) -> Callable[[], None]:
     """Return forward and backward pass in the precision of a training."""
-    runtime = Runtime.start(device="cpu")
+    dtype = resolve_precision(precision, device)
+    mixed = dtype is not torch.float32
 
     def step() -> None:
-        with runtime.autocast(precision):
+        with torch.autocast(device.type, dtype, enabled=mixed):
             found = outputs()
         loss = torch.stack([output.float().mean() for output in found]).sum()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -8,6 +8,8 @@ our step trains, without our changes to it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -20,11 +22,11 @@ EPSILON = 1e-5
 VIEW_SCALE = 0.3
 HARD_SHARE = 0.2
 MID_LEVELS = (2, 4)
-"""Intermediate maps of EfficientNet-Lite0 at stride 16 that PCM reads."""
+"""Intermediate maps of EfficientNet-Lite0 and Lite2 at strides 8 and 16 that PCM reads."""
 
 
 class PublishedNet(nn.Module):
-    """CAM head and PCM on EfficientNet-Lite0 with the weights of one of our networks.
+    """CAM head and PCM on an EfficientNet-Lite with the weights of one of our networks.
 
     Args:
         net: our network, whose weights are copied.
@@ -34,8 +36,9 @@ class PublishedNet(nn.Module):
     def __init__(self, net: SeamNet, *, dropout: float = 0.5) -> None:
         super().__init__()
         assert isinstance(net.pcm, PixelCorrelation) and isinstance(net.head, nn.Conv2d)
-        self.backbone = timm.create_model("tf_efficientnet_lite0", num_classes=0, output_stride=16)
-        self.backbone.load_state_dict(net.backbone.net.state_dict())  # type: ignore[attr-defined]
+        ours: Any = net.backbone
+        self.backbone = timm.create_model(ours.name, num_classes=0, output_stride=ours.stride)
+        self.backbone.load_state_dict(ours.net.state_dict())
         self.dropout = nn.Dropout2d(dropout)
         self.fc8, self.f8_3, self.f8_4, self.f9 = (
             _copy(conv) for conv in (net.head, net.pcm.embed_low, net.pcm.embed_mid, net.pcm.fuse)

