@@ -176,6 +176,7 @@ def test_frozen_parameters_are_those_without_gradient(name: str) -> None:
     ("name", "stride", "message"),
     [
         ("resnet9000", 16, r"no backbone 'resnet9000'"),
+        ("resnet18.in9000", 16, r"no backbone 'resnet18\.in9000'"),
         ("densenet121", 16, r"stride 32 only, not 16.*Set it to 32"),
         ("test_vit", 32, r"stride 16 only, not 32"),
         ("mixer_s32_224", 32, r"can't read photos of any size"),
@@ -279,6 +280,37 @@ def test_download_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         WeightsError, match=r"resnet18 can't be downloaded \(Name or service not known"
     ):
         build_backbone("resnet18", weights="hub", output_stride=16)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("deit_small_patch16_224", "timm/deit_small_patch16_224.fb_in1k"),
+        ("vit_small_patch14_reg4_dinov2", "timm/vit_small_patch14_reg4_dinov2.lvd142m"),
+        ("vit_small_patch16_dinov3", "timm/vit_small_patch16_dinov3.lvd1689m"),
+        ("tf_efficientnet_lite2", "timm/tf_efficientnet_lite2.in1k"),
+    ],
+)
+def test_without_the_hub_the_message_names_the_file(
+    name: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    url = f"https://huggingface.co/{file}/resolve/main/model.safetensors"
+    with pytest.raises(WeightsError, match=r"can't be downloaded") as raised:
+        build_backbone(name, weights="hub", output_stride="auto")
+    assert f"download {url} on another machine" in str(raised.value)
+    assert "set backbone.weights to the path of that file" in str(raised.value)
+
+
+def test_a_network_without_weights_is_named() -> None:
+    assert timm_models.weights_url("test_vit") is not None
+    name = next(n for n in timm.list_models() if timm_models.weights_url(n) is None)
+    error = timm_models._not_downloaded(name, RuntimeError("No pretrained"), "backbone.weights")
+    assert f"timm has no weights of {name}" in str(error)
+    assert "Set backbone.weights to the path of a file or to none" in str(error)
 
 
 @pytest.mark.parametrize("stride", [8, 16])

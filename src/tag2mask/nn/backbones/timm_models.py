@@ -24,6 +24,8 @@ ANY_SIZE: tuple[dict[str, Any], ...] = (
     {},
 )
 """Options with which timm's transformers read photos of any size; each family knows others."""
+HUB_FILE = "model.safetensors"
+"""Name of a model's file of weights on timm's hub."""
 CHOOSE = (
     "Choose a convolutional model, such as resnet50 or convnext_tiny, or a ViT, such as "
     "vit_small_patch16_224."
@@ -45,7 +47,7 @@ def create_timm(
         RecipeError: no such model.
         WeightsError: timm's weights can't be downloaded.
     """
-    if not timm.is_model(name):
+    if not timm.is_model(name) or not _known_tag(name):
         raise RecipeError(
             f"no backbone {name!r}",
             where=f"{setting}.name",
@@ -63,13 +65,46 @@ def create_timm(
             if not pretrained:
                 raise
             # timm, its hub and their HTTP clients each raise exceptions of their own.
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise WeightsError(
-                f"timm's weights of {name} can't be downloaded ({reason})",
-                where=f"{setting}.weights",
-                fix="Check the internet connection, or give a file of weights.",
-            ) from None
+            raise _not_downloaded(name, error, f"{setting}.weights") from None
     raise RecipeError(f"timm can't build {name}", where=f"{setting}.name", fix="Choose another.")
+
+
+def _not_downloaded(name: str, error: Exception, key: str) -> WeightsError:
+    """Return the error for weights that timm could not load, with the file to give instead."""
+    file = weights_url(name)
+    if file is None:
+        return WeightsError(
+            f"timm has no weights of {name}",
+            where=key,
+            fix=f"Set {key} to the path of a file or to none, or choose another network.",
+        )
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return WeightsError(
+        f"timm's weights of {name} can't be downloaded ({reason})",
+        where=key,
+        fix=f"Check the internet connection; or download {file} on another machine and set {key} "
+        "to the path of that file.",
+    )
+
+
+def weights_url(name: str) -> str | None:
+    """Return the address of the file of weights that timm downloads; None: it has none."""
+    found = timm.get_pretrained_cfg(name)
+    if found is None or not found.has_weights:
+        return None
+    if found.hf_hub_id:
+        file = found.hf_hub_filename or HUB_FILE
+        return f"https://huggingface.co/{found.hf_hub_id}/resolve/main/{file}"
+    return str(found.url or found.file)
+
+
+def _known_tag(name: str) -> bool:
+    """Return whether timm knows the tag of a name, such as ``in1k`` of ``resnet18.in1k``."""
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _fixed_size(name: str) -> bool:
