@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tag2mask.affinity.pairs import existing_pairs
-from tag2mask.affinity.random_walk import random_walk
+from tag2mask.affinity.random_walk import RandomWalk, random_walk
 from tag2mask.affinity.tuning import (
     WalkGrid,
     WalkSetting,
@@ -49,10 +49,9 @@ class Photo:
     def tallies(self, grid: WalkGrid = GRID):
         backgrounds = [with_background(self.scores, alpha)[0] for alpha in grid.alphas]
         walked = walked_scores(
-            self.affinity,
+            lambda beta: RandomWalk(self.affinity, radius=self.radius, beta=beta),
             torch.from_numpy(np.stack(backgrounds)),
             torch.from_numpy(self.scores),
-            radius=self.radius,
             grid=grid,
             from_grid=doubled,
         )

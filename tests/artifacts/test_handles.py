@@ -25,9 +25,9 @@ def test_every_step_has_a_section_a_module_and_a_command() -> None:
         assert step.section in Recipe.model_fields
         assert find_spec(f"tag2mask.steps.{step.section}") is not None
         assert step.name in commands
-        if step.enabled_by is not None:
-            section, key = step.enabled_by.split(".")
-            assert isinstance(getattr(getattr(Recipe(), section), key), bool)
+        for name, value in step.enabled_by:
+            section, key = name.split(".")
+            assert getattr(getattr(Recipe(), section), key) == value
 
 
 def test_lists_follow_from_the_table() -> None:

@@ -33,7 +33,7 @@ from tag2mask.evaluation.tables import format_scores
 from tag2mask.maps.calibration import BackgroundThreshold
 from tag2mask.pipeline.status import status
 from tag2mask.recipe.loading import dump_recipe, load_recipe
-from tag2mask.recipe.sections import Evaluate, PseudoMasks, Report
+from tag2mask.recipe.sections import Evaluate, PseudoMasks, Report, Walk
 from tag2mask.report.model_card import scores_of
 from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import open_runs, read_scores
@@ -147,13 +147,13 @@ def _write_tuning(folder: Path) -> list[Path]:
     grid = WalkGrid((8.0,), (2.0,), (1, 2), (0.1, 0.2, 0.3))
     tuned = tuple(TunedWalk(setting, 0.3, 0.5) for setting in grid.settings)
     result = TuningResult(("train/0", "train/1"), tuned[0], tuned, ("betas",))
-    write_tuning(folder, result, grid, np.full((len(tuned), 3), 0.5))
+    write_tuning(folder, result, Walk(), grid, np.full((len(tuned), 3), 0.5))
     return [folder / "tuned.json"]
 
 
 def _read_tuning(file: Path) -> None:
     result = read_tuning(Tuning(file.parent))
-    show_tuning(result, recipe_values(result.best), file, crf=True)
+    show_tuning(result, recipe_values(result.best, Walk()), file, crf=True)
 
 
 def _write_background(folder: Path) -> list[Path]:

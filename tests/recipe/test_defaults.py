@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from tag2mask.affinity.attention import AttentionInference
 from tag2mask.affinity.inference import AffinityInference
 from tag2mask.affinity.loss import AffinityObjective
 from tag2mask.affinity.network import OFFICIAL_AFFINITY, AffinityNet
@@ -83,6 +84,7 @@ def test_settings_have_no_defaults() -> None:
         AffinityInference,
         AffinityNet,
         AffinityObjective,
+        AttentionInference,
         DenseCrf,
         MdcHead,
         MultiScaleInference,

@@ -63,6 +63,18 @@ def test_every_shipped_recipe_describes_a_segmentation_network(name: str) -> Non
     assert recipe.train_segmenter.crop % net.size_multiple == 0
 
 
+@pytest.mark.parametrize("name", ["deit-s-gpu", "dinov2-s-gpu", "dinov3-s-gpu"])
+def test_vits_learn_slowly_and_warm_up(name: str) -> None:
+    recipe, usual = load_recipe(name), load_recipe("lite2-gpu")
+    for section in ("train_cam", "train_affinity"):
+        optimizer, other = getattr(recipe, section).optimizer, getattr(usual, section).optimizer
+        assert optimizer.lr == pytest.approx(other.lr / 10)
+        assert optimizer.new_layer_lr == other.new_layer_lr
+        assert optimizer.warmup_steps >= 50 and other.warmup_steps == 0
+        assert (optimizer.name, optimizer.schedule, optimizer.clip_norm) == ("adamw", "cosine", 1.0)
+    assert recipe.train_cam.pooling == "max"
+
+
 def test_the_dense_crf_and_its_backgrounds_are_the_published_ones() -> None:
     maps = {
         "gaussian_sxy": 3.0,

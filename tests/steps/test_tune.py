@@ -119,7 +119,7 @@ def test_written_files(painted, model):
         (float(row["miou"]) for row in rows), reverse=True
     )
     values = yaml.safe_load((tuning.path / "best.yaml").read_text())
-    assert values == recipe_values(result.best)
+    assert values == recipe_values(result.best, WALK)
     recipe = load_recipe(
         "tiny",
         [

@@ -45,15 +45,20 @@ def test_a_vit_of_patch_14_gives_maps_and_affinities(
     printed = capsys.readouterr().err
     assert f"{name}: output stride 14" in printed
     assert "train_cam.crop: crops of 70 px, not 64: multiples of 14 px" in printed
+    assert "train_cam.views.size_multiple: 42 px, not 32: multiples of 14 px" in printed
     assert read_spec(model.file, SEAM_KIND).output_stride == 14
     net, _ = load_seam(model.file)
     assert net.backbone.size_multiple == 14
     maps = infer_cam(data, model, settings.infer_cam, tmp_path / "maps", runtime)
+    rounded = "infer_cam.long_side: 70 px, not 64: multiples of 14 px"
+    assert (rounded in capsys.readouterr().err) == (behavior == "default")
     labels = affinity_labels(data, maps, settings.affinity_labels, tmp_path / "labels", runtime)
     affinity = train_affinity(data, labels, settings.train_affinity, tmp_path / "aff", runtime)
     assert "train_affinity.crop: crops of 70 px" in capsys.readouterr().err
     assert np.isfinite(affinity.manifest.metrics["loss"])
     walked = walk(data, maps, affinity, settings.walk, tmp_path / "walk", runtime)
+    rounded = "walk.long_side: 70 px, not 64: multiples of 14 px"
+    assert (rounded in capsys.readouterr().err) == (behavior == "default")
     assert walked.manifest.counts["photos"] == maps.manifest.counts["photos"] == 4
 
 

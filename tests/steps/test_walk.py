@@ -15,6 +15,7 @@ import small_runs
 from tag2mask.affinity.inference import AffinityInference
 from tag2mask.affinity.network import load_affinity_net
 from tag2mask.affinity.pairs import usable_radius
+from tag2mask.affinity.random_walk import Walk as Walking
 from tag2mask.affinity.random_walk import random_walk
 from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import AffinityModel
@@ -329,7 +330,7 @@ def test_later_steps_accept_walked_maps(painted, model, one_rank):
 def test_an_interrupted_walk_is_resumed(painted, model, monkeypatch):
     full = files(make(painted, model, name="full").path)
     done, limit = [], 4
-    real = stage.random_walk
+    real = Walking.run
 
     def stopping(*arguments, **options):
         done.append(0)
@@ -337,7 +338,7 @@ def test_an_interrupted_walk_is_resumed(painted, model, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(stage, "random_walk", stopping)
+    monkeypatch.setattr(Walking, "run", stopping)
     with pytest.raises(KeyboardInterrupt):
         make(painted, model)
     assert not (painted.root / "walk" / "manifest.json").exists()

@@ -29,12 +29,12 @@ from torch import Tensor
 
 from tag2mask.affinity.network import AffinityNet, load_affinity_net, pair_affinity
 from tag2mask.affinity.pairs import usable_radius
+from tag2mask.affinity.photo_input import PhotoInput, Size
+from tag2mask.affinity.random_walk import DenseWalk, RandomWalk, Walk
 from tag2mask.maps.background_threshold import with_background
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.runtime.memory import explain_out_of_memory
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +42,32 @@ class PhotoAffinity:
     """The affinities of one photo and the grid of their cells.
 
     Attributes:
-        affinity: float32 (offsets, h, w) in [0, 1], see `tag2mask.affinity.pairs`.
-        radius: radius of the pairs; smaller than configured if the grid is small.
+        affinity: float32 (offsets, h, w) in [0, 1], see `tag2mask.affinity.pairs`; of all pairs of
+            cells: (h · w, h · w), symmetric, >= 0.
+        radius: radius of the pairs; smaller than configured if the grid is small. None: all pairs.
         size: (H, W) of the photo as the network saw it, px, without padding.
         stride: px per cell.
     """
 
     affinity: Tensor
-    radius: int
+    radius: int | None
     size: Size
     stride: int
 
     @property
     def grid(self) -> Size:
         """(h, w) in cells."""
-        return self.affinity.shape[1], self.affinity.shape[2]
+        return -(-self.size[0] // self.stride), -(-self.size[1] // self.stride)
+
+    def walk(self, beta: float) -> Walk:
+        """Return the random walk along the affinities.
+
+        Args:
+            beta: exponent of the affinities; those of all pairs are taken as they are.
+        """
+        if self.radius is None:
+            return DenseWalk(self.affinity, self.grid)
+        return RandomWalk(self.affinity, radius=self.radius, beta=beta)
 
     def to_grid(self, scores: NDArray[np.float32], alpha: float) -> Tensor:
         """Prepend the background map (1 - max)^α to foreground maps, and average over the cells.
@@ -121,24 +132,16 @@ class AffinityInference:
     ) -> None:
         assert scales and not (published and tuple(scales) != (1.0,)), scales
         self.net = net
-        self.device = device
         self.radius = radius
-        self.long_side = long_side
         self.scales = scales
         self.published = published
         self.autocast = autocast
-        self.multiple = 1 if published else net.backbone.size_multiple
-        self.mean = torch.tensor(net.backbone.mean, device=device)[:, None, None]
-        self.std = torch.tensor(net.backbone.std, device=device)[:, None, None]
+        multiple = 1 if published else net.backbone.size_multiple
+        self.input = PhotoInput.of(net.backbone, device, long_side=long_side, multiple=multiple)
 
     def view_size(self, size: Size, scale: float) -> Size:
         """Return the (H, W) of a photo of a size at a scale, as the network sees it, px."""
-        if self.long_side is not None:
-            scale *= self.long_side / max(size)
-        height, width = (
-            max(1, round(side * scale / self.multiple)) * self.multiple for side in size
-        )
-        return height, width
+        return self.input.view_size(size, scale)
 
     @torch.no_grad()
     def affinity(self, photo: Image.Image) -> PhotoAffinity:
@@ -148,13 +151,13 @@ class AffinityInference:
             DeviceError: the GPU ran out of memory.
         """
         stride = self.net.stride
-        photo_size = (photo.height, photo.width)
-        size = self.view_size(photo_size, 1.0)
+        size = self.view_size((photo.height, photo.width), 1.0)
         grid = (-(-size[0] // stride), -(-size[1] // stride))
         radius = usable_radius(grid, self.radius, published=self.published)
         total: Tensor | None = None
         for scale in self.scales:
-            features = self._features(photo, self.view_size(photo_size, scale))  # (1, c, h', w')
+            view = self.view_size((photo.height, photo.width), scale)
+            features = self._features(photo, view)  # (1, c, h', w')
             if tuple(features.shape[2:]) != grid:
                 features = F.interpolate(
                     features, grid, mode="bilinear", align_corners=False, antialias=True
@@ -169,17 +172,10 @@ class AffinityInference:
         """Return the features (1, c, h, w) of the photo at a size, padded to full cells."""
         stride = self.net.stride
         bottom, right = (-side % stride for side in size)
-        image = F.pad(self._image(photo, size), (0, right, 0, bottom))[None]
+        image = F.pad(self.input.image(photo, size), (0, right, 0, bottom))[None]
         with self.autocast(), explain_out_of_memory("walk.long_side", "walk.scales"):
             features: Tensor = self.net.embed(image)
         return features.float()
-
-    def _image(self, photo: Image.Image, size: Size) -> Tensor:
-        """Return the photo resized and normalized, (3, *size), on the device."""
-        wanted = (size[1], size[0])
-        resized = photo if photo.size == wanted else photo.resize(wanted, Image.Resampling.BICUBIC)
-        pixels = torch.from_numpy(np.asarray(resized).copy()).to(self.device)
-        return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
 
 
 def load_affinity_inference(

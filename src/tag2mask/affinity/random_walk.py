@@ -10,6 +10,9 @@ The authors' code squares the N x N matrix T log₂ t times. Here T is a sparse 
 row at radius 5) that is applied t times to the maps, which gives the same numbers in memory linear
 in N.
 
+Where all pairs of cells have an affinity, as of the attention of a ViT, T is the matrix of all
+pairs (`DenseWalk`).
+
 A^β is symmetric, so one step replaces each cell by the mean of its neighborhood, weighted by its
 own affinities. These weights are a row of Tᵀ, the matrix that is stored.
 """
@@ -73,34 +76,19 @@ def random_walk(affinity: Tensor, maps: Tensor, *, radius: int, beta: float, ste
     return RandomWalk(affinity, radius=radius, beta=beta).run(maps, steps=steps)
 
 
-class RandomWalk:
+class Walk:
     """A random walk whose transition matrix serves several maps and numbers of steps.
 
     Args:
-        affinity: (offsets, h, w), see `random_walk`. On CUDA the walk runs there; on other
-            accelerators, which lack sparse products, on the CPU.
-        radius: radius of the pairs in cells.
-        beta: exponent of the affinities, > 0.
-
-    Example:
-        >>> import torch
-        >>> from tag2mask.affinity.random_walk import RandomWalk
-        >>> affinity = torch.zeros(4, 1, 2)
-        >>> affinity[0, 0, 0] = 1.0
-        >>> walk = RandomWalk(affinity, radius=2, beta=8)
-        >>> maps = torch.tensor([[[1.0, 0.0]]])
-        >>> [walked.flatten().tolist() for walked in walk.run_each(maps, steps=[0, 1])]
-        [[1.0, 0.0], [0.5, 0.5]]
+        transition: float64 (N, N), takes maps (N, k) one step further; its rows sum to 1.
+        size: (h, w) of the maps, N cells.
+        device: of the walked maps.
     """
 
-    @torch.no_grad()
-    def __init__(self, affinity: Tensor, *, radius: int, beta: float) -> None:
-        assert affinity.ndim == 3 and beta > 0, (affinity.shape, beta)
-        self.device = affinity.device
-        self.size = (affinity.shape[1], affinity.shape[2])
-        if self.device.type != "cuda":
-            affinity = affinity.cpu()
-        self._transition = _transition(affinity.double(), radius, beta)
+    def __init__(self, transition: Tensor, size: tuple[int, int], device: torch.device) -> None:
+        self._transition = transition
+        self.size = size
+        self.device = device
 
     def run(self, maps: Tensor, *, steps: int) -> Tensor:
         """Return maps (k, h, w) after a number of steps, float32 (k, h, w)."""
@@ -134,6 +122,64 @@ class RandomWalk:
             done = step
             found[step] = walked[:, :channels].T.reshape(maps.shape).float().to(self.device)
         return [found[step] for step in steps]
+
+
+class RandomWalk(Walk):
+    """A random walk along the affinities of neighbors; its transition matrix is sparse.
+
+    Args:
+        affinity: (offsets, h, w), see `random_walk`. On CUDA the walk runs there; on other
+            accelerators, which lack sparse products, on the CPU.
+        radius: radius of the pairs in cells.
+        beta: exponent of the affinities, > 0.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.affinity.random_walk import RandomWalk
+        >>> affinity = torch.zeros(4, 1, 2)
+        >>> affinity[0, 0, 0] = 1.0
+        >>> walk = RandomWalk(affinity, radius=2, beta=8)
+        >>> maps = torch.tensor([[[1.0, 0.0]]])
+        >>> [walked.flatten().tolist() for walked in walk.run_each(maps, steps=[0, 1])]
+        [[1.0, 0.0], [0.5, 0.5]]
+    """
+
+    @torch.no_grad()
+    def __init__(self, affinity: Tensor, *, radius: int, beta: float) -> None:
+        assert affinity.ndim == 3 and beta > 0, (affinity.shape, beta)
+        transition = _transition(_on_walking_device(affinity).double(), radius, beta)
+        super().__init__(transition, (affinity.shape[1], affinity.shape[2]), affinity.device)
+
+
+class DenseWalk(Walk):
+    """A random walk along the affinities of all pairs of cells.
+
+    With A the affinities::
+
+        walked map = map · T^t,  T = D⁻¹ A,  D_jj = Σ_i A_ij
+
+    Args:
+        affinity: (N, N), symmetric, >= 0, with no row of zeros.
+        size: (h, w) of the maps, N cells.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.affinity.random_walk import DenseWalk
+        >>> walk = DenseWalk(torch.tensor([[3.0, 1.0], [1.0, 1.0]]), (1, 2))
+        >>> walk.run(torch.tensor([[[1.0, 0.0]]]), steps=1)
+        tensor([[[0.7500, 0.5000]]])
+    """
+
+    @torch.no_grad()
+    def __init__(self, affinity: Tensor, size: tuple[int, int]) -> None:
+        assert affinity.shape == (size[0] * size[1],) * 2, (affinity.shape, size)
+        transition = _on_walking_device(affinity).double()
+        super().__init__(transition / transition.sum(dim=1, keepdim=True), size, affinity.device)
+
+
+def _on_walking_device(affinity: Tensor) -> Tensor:
+    """Return affinities where the walk runs: other accelerators than CUDA have no float64."""
+    return affinity if affinity.device.type == "cuda" else affinity.cpu()
 
 
 def _transition(affinity: Tensor, radius: int, beta: float) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from tag2mask.affinity.random_walk import RandomWalk
+from tag2mask.affinity.random_walk import Walk
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id
 from tag2mask.maps.background_threshold import against_background
 from tag2mask.metrics.confusion import Float64, Int64, Labels, ratio
@@ -180,21 +180,19 @@ def best_settings(grid: WalkGrid, miou: Float64) -> list[TunedWalk]:
 
 
 def walked_scores(
-    affinity: Tensor,
+    walk_at: Callable[[float], Walk],
     backgrounds: Tensor,
     classes: Tensor,
     *,
-    radius: int,
     grid: WalkGrid,
     from_grid: Callable[[Tensor], Float32],
 ) -> Iterator[Float32]:
     """Walk a photo's maps at every setting of a grid.
 
     Args:
-        affinity: (offsets, h, w), see `random_walk`.
+        walk_at: returns the walk along the photo's affinities to the power β.
         backgrounds: (a, h, w), one map for each of the grid's alphas.
         classes: (k, h, w), the foreground maps.
-        radius: radius of the pairs in cells.
         grid: settings of the walk.
         from_grid: resizes maps (a+k, h, w) to the size at which maps are stored, float32
             (a+k, h', w').
@@ -208,8 +206,7 @@ def walked_scores(
     maps = classes.new_empty(count + len(classes), *classes.shape[1:])
     maps[:count], maps[count:] = backgrounds, classes
     for beta in grid.betas:
-        walk = RandomWalk(affinity, radius=radius, beta=beta)
-        for walked in walk.run_each(maps, steps=grid.steps):
+        for walked in walk_at(beta).run_each(maps, steps=grid.steps):
             resized = from_grid(walked)
             for background in resized[:count]:
                 competing = np.concatenate([background[None], resized[count:]])

@@ -206,15 +206,15 @@ class RunStep:
 
     Attributes:
         handle: class of the step's folder.
-        enabled_by: key of the recipe that includes the step, such as ``walk.enabled``; None: every
-            recipe includes it.
+        enabled_by: keys of the recipe with the values that include the step, such as
+            ``walk.enabled`` and True; none: every recipe includes it.
         makes_masks: whether the step is needed only to make the pseudo masks; a run that is given
             masks leaves it out.
         in_report: whether the report describes it.
     """
 
     handle: type[Handle]
-    enabled_by: str | None = None
+    enabled_by: tuple[tuple[str, object], ...] = ()
     makes_masks: bool = False
     in_report: bool = True
 
@@ -239,13 +239,14 @@ class RunStep:
         return issubclass(self.handle, TrainedModel)
 
 
-_WALK, _SEGMENTER = "walk.enabled", "train_segmenter.enabled"
+_WALK, _SEGMENTER = (("walk.enabled", True),), (("train_segmenter.enabled", True),)
+_AFFINITY_NET = (*_WALK, ("walk.affinity", "trained"))
 RUN_STEPS = (
     RunStep(PreparedData),
     RunStep(CamModel, makes_masks=True),
     RunStep(CamMaps, makes_masks=True),
-    RunStep(AffinityLabels, enabled_by=_WALK, makes_masks=True),
-    RunStep(AffinityModel, enabled_by=_WALK, makes_masks=True),
+    RunStep(AffinityLabels, enabled_by=_AFFINITY_NET, makes_masks=True),
+    RunStep(AffinityModel, enabled_by=_AFFINITY_NET, makes_masks=True),
     RunStep(WalkedMaps, enabled_by=_WALK, makes_masks=True),
     RunStep(PseudoMaskFolder, makes_masks=True),
     RunStep(SegmenterModel, enabled_by=_SEGMENTER),
@@ -263,6 +264,8 @@ MODELS = tuple(row.handle for row in RUN_STEPS if row.trains)
 
 AnyMaps = CamMaps | WalkedMaps
 """Folders of map files, before or after the walk."""
+WalkModel = AffinityModel | CamModel
+"""Folders of the network whose affinities a walk follows."""
 HandleT = TypeVar("HandleT", bound=Handle)
 
 WALKED_MAPS = "walked maps"
@@ -280,6 +283,11 @@ WITHOUT_SURE_PIXELS = "without_sure_pixels"
 """Key of counts and metrics: photos whose affinity labels have no sure pixel."""
 WITHOUT_TAGGED_PIXELS = "without_tagged_pixels"
 """Key of counts and metrics: tagged photos whose maps or mask have no pixel of their tags."""
+
+
+def walk_model(affinity: str) -> type[WalkModel]:
+    """Return the handle of the network that a walk needs, by the recipe's ``walk.affinity``."""
+    return CamModel if affinity == "attention" else AffinityModel
 
 
 def made_by(masks: PseudoMaskFolder) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tag2mask.artifacts.handles import AffinityModel, CamMaps, PreparedData, Tuning
+from tag2mask.artifacts.handles import CamMaps, PreparedData, Tuning, walk_model
 from tag2mask.cli.options import (
     EXIT_SKIPPED,
     AllowModules,
@@ -64,7 +64,8 @@ def tune(
     )
     connect(settings)
     prepared, maps = PreparedData.open(run / PreparedData.step), CamMaps.open(run / CamMaps.step)
-    model, folder = AffinityModel.open(run / AffinityModel.step), out or run / Tuning.step
+    kind, folder = walk_model(settings.walk.affinity), out or run / Tuning.step
+    model = kind.open(run / kind.step)
     runtime = start_runtime(settings, folder, prepared)
     sections = settings.tune, settings.walk, settings.pseudo_masks
     with redo_step(Tuning, folder, redo, yes, runtime):
@@ -73,7 +74,7 @@ def tune(
         result = read_tuning(found)
         show_tuning(
             result,
-            recipe_values(result.best),
+            recipe_values(result.best, settings.walk),
             found.path / PHOTOS,
             crf=settings.pseudo_masks.crf.enabled,
         )

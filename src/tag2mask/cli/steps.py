@@ -13,7 +13,6 @@ import typer
 
 from tag2mask.artifacts.handles import (
     AffinityLabels,
-    AffinityModel,
     CamMaps,
     CamModel,
     Evaluation,
@@ -23,6 +22,7 @@ from tag2mask.artifacts.handles import (
     ReportPage,
     WalkedMaps,
     open_maps,
+    walk_model,
 )
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
@@ -140,7 +140,12 @@ def affinity_labels(
 def walk(
     data: Prepared,
     maps: Annotated[Path, typer.Option("--maps", help="Folder written by `infer-cam`.")],
-    model: Annotated[Path, typer.Option(help="Folder written by `train-affinity`.")],
+    model: Annotated[
+        Path,
+        typer.Option(
+            help="Folder written by `train-affinity`; with walk.affinity=attention, by `train-cam`."
+        ),
+    ],
     out: Out,
     recipe: RecipeName = DEFAULT_RECIPE,
     overrides: Overrides = None,
@@ -153,7 +158,8 @@ def walk(
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     connect(settings)
-    prepared, found, trained = PreparedData.open(data), open_maps(maps), AffinityModel.open(model)
+    prepared, found = PreparedData.open(data), open_maps(maps)
+    trained = walk_model(settings.walk.affinity).open(model)
     runtime = start_runtime(settings, out, prepared)
     with redo_step(WalkedMaps, out, redo, yes, runtime):
         made = step.walk(prepared, found, trained, settings.walk, out, runtime)

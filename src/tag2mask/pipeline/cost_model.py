@@ -63,6 +63,9 @@ MASK_MIB: dict[type[Handle], float] = {
 }
 """A palette PNG of 1 Mpx; it grows with the square root of the area."""
 CONFIDENCE_MIB, OVERLAY_MIB = 0.32, 0.4
+ATTENTION_BYTES = 90
+"""Of a pair of cells in a walk along attention: the heads of a block of a small ViT, the mean of
+each late block, the matrix in float64."""
 TAGS_PER_PHOTO = 1.6
 MARGINALS_MIB = 2 * 2e6 / 2**20 * (1 + TAGS_PER_PHOTO)
 """Half floats of two CRFs, for the background and a photo's tags."""

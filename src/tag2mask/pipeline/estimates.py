@@ -31,6 +31,7 @@ from tag2mask.artifacts.handles import (
 from tag2mask.errors import DataError
 from tag2mask.pipeline.cost_model import (
     AFFINITY_WORK,
+    ATTENTION_BYTES,
     BASE_MIB,
     CONFIDENCE_MIB,
     EVALUATION_SECONDS,
@@ -248,7 +249,9 @@ def _affinity_labels(recipe: Recipe, count: int, photos: PhotoSizes, machine: Ma
 
 
 def _walk(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> Cost:
-    section, backbone = recipe.walk, recipe.train_affinity.backbone
+    section = recipe.walk
+    by_attention = section.affinity == "attention"
+    backbone = (recipe.train_cam if by_attention else recipe.train_affinity).backbone
     mpx, work = (
         photos.resized(section.long_side),
         backbone_work(backbone.name, backbone.likely_stride),
@@ -258,11 +261,13 @@ def _walk(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> C
     walk = WALK_SECONDS + section.steps * WALK_STEP_SECONDS + photos.mean() * GRID_SECONDS
     walk /= min(machine.processors / 2, 2)
     largest = max(section.scales) ** 2 * (photos.largest if section.long_side is None else mpx)
+    pairs = (largest * 1e6 / backbone.likely_stride**2) ** 2 if by_attention else 0.0
     stored = map_mib(photos, section.long_side, section.map_stride, section.map_dtype)
     return Cost(
         1 + count * (network / machine.speed(INFERENCE_GPU) + walk),
         count * on_disk(WALKED_BYTES * stored),
         BASE_MIB
+        + pairs * ATTENTION_BYTES / 2**20
         + WEIGHT_MIB.get(backbone.name, OTHER_WEIGHT_MIB)
         + largest * INFER_MIB * activation_growth(work),
     )

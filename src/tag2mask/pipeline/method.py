@@ -21,6 +21,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     SegmenterModel,
     WalkedMaps,
+    WalkModel,
 )
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.pipeline.nodes import check_same_photos
@@ -147,21 +148,23 @@ def _make_masks(
     earlier: tuple[AnyMaps, ...] = ()
     yield maps
 
-    if includes(recipe, WalkedMaps):
+    followed: WalkModel = model
+    if includes(recipe, AffinityModel):
         labels = affinity_labels(
             prepared, maps, recipe.affinity_labels, folder(AffinityLabels, prepared, maps), runtime
         )
         yield labels
 
         out = folder(AffinityModel, prepared, labels)
-        affinity = _kept(AffinityModel, out, update) or train_affinity(
+        followed = _kept(AffinityModel, out, update) or train_affinity(
             prepared, labels, recipe.train_affinity, out, runtime
         )
-        yield affinity
+        yield followed
 
+    if includes(recipe, WalkedMaps):
         earlier = (maps,)
-        out = folder(WalkedMaps, prepared, maps, affinity)
-        maps = walk(prepared, maps, affinity, recipe.walk, out, runtime)
+        out = folder(WalkedMaps, prepared, maps, followed)
+        maps = walk(prepared, maps, followed, recipe.walk, out, runtime)
         yield maps
 
     masks = pseudo_masks(

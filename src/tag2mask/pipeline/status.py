@@ -120,7 +120,12 @@ def includes(recipe: Recipe, kind: type[Handle]) -> bool:
 def _is_enabled(recipe: Recipe, step: RunStep) -> bool:
     if step.makes_masks and recipe.masks is not None:
         return False
-    return step.enabled_by is None or bool(attrgetter(step.enabled_by)(recipe))
+    return not _excluding(recipe, step)
+
+
+def _excluding(recipe: Recipe, step: RunStep) -> list[tuple[str, object]]:
+    """Return the keys whose values exclude a step, with those that would include it."""
+    return [(key, value) for key, value in step.enabled_by if attrgetter(key)(recipe) != value]
 
 
 def folder_states(
@@ -237,8 +242,9 @@ def step_index(step: str, recipe: Recipe) -> int:
             fix=f"Its steps are: {', '.join(names)}. With `--set masks=null` it makes the masks.",
         )
     if step in excluded:
-        key = excluded[step].enabled_by
-        raise RunFolderError(f"the recipe leaves {step} out", where=key, fix=f"Set {key}=true.")
+        key, value = _excluding(recipe, excluded[step])[0]
+        needed = value if isinstance(value, str) else str(value).lower()
+        raise RunFolderError(f"the recipe leaves {step} out", where=key, fix=f"Set {key}={needed}.")
     if step not in names:
         raise RunFolderError(
             f"no step {step!r}{nearest_hint(step, names)}",

@@ -103,6 +103,8 @@ NEEDS = (
     Need(("affinity_labels.use_drawn",), "affinity_labels.behavior", ("default",)),
     *_optimizer_needs("train_affinity"),
     *_threshold_needs("walk", "alpha"),
+    Need(("walk.radius", "walk.beta"), "walk.affinity", ("trained",)),
+    Need(("tune.betas",), "walk.affinity", ("trained",)),
     *_threshold_needs("pseudo_masks", ""),
     Need(("pseudo_masks.crf.*",), "pseudo_masks.crf.enabled", (True,)),
     *_optimizer_needs("train_segmenter"),

@@ -90,7 +90,8 @@ class Recipe(Section):
             if low > high:
                 raise ValueError(f"{key}: the range starts at {low} and ends before it, at {high}")
         published = self.train_affinity.behavior == "published"
-        if published and self.walk.enabled and self.affinity_labels.behavior != "published":
+        trains = self.walk.enabled and self.walk.affinity == "trained"
+        if published and trains and self.affinity_labels.behavior != "published":
             raise ValueError(
                 "affinity_labels.behavior: train_affinity.behavior=published learns from the "
                 "marginals of the CRFs; set published here too"
@@ -110,6 +111,12 @@ class Recipe(Section):
             raise ValueError("walk.scales: at least one scale")
         if self.walk.behavior == "published" and self.walk.scales != (1.0,):
             raise ValueError("walk.scales: behavior published computes affinities at scale 1 alone")
+        if self.walk.affinity == "attention" and self.walk.scales != (1.0,):
+            raise ValueError("walk.scales: affinity attention is computed at scale 1 alone")
+        if self.walk.affinity == "attention" and self.walk.behavior == "published":
+            raise ValueError(
+                "walk.behavior: published walks along AffinityNet's affinities; set default"
+            )
         for key, module, options in (
             ("pcm", train.pcm.module, train.pcm.options),
             ("views", train.views.module, train.views.options),
@@ -117,8 +124,8 @@ class Recipe(Section):
             if options and module is None:
                 raise ValueError(f"train_cam.{key}.options: set train_cam.{key}.module too")
         losses = train.losses
-        trains = losses.cls > 0 or (losses.er > 0 and train.views.enabled) or losses.extra
-        if not trains:
+        learns = losses.cls > 0 or (losses.er > 0 and train.views.enabled) or losses.extra
+        if not learns:
             raise ValueError("train_cam.losses: no term trains the network; raise cls or er")
         if train.warm_epochs and not losses.cls:
             raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")

@@ -8,10 +8,11 @@ sections of the training steps are in `tag2mask.recipe.training` and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from tag2mask.recipe.data_layouts import Layout
 from tag2mask.recipe.fields import (
@@ -164,10 +165,14 @@ class Walk(ThresholdChoice):
     key: ClassVar[str] = "walk"
 
     not_identity = frozenset({"skip_bad"})
+    added_keys = MappingProxyType({"affinity": "trained"})
 
     enabled: bool = True
     """False: no AffinityNet and no walk; pseudo masks come from the maps of ``infer-cam``."""
     behavior: Behavior = "default"
+    affinity: Literal["trained", "attention"] = "trained"
+    """Affinities of a trained AffinityNet; attention: of all pairs of cells, from the attention of
+    the CAM network, a ViT, which needs no training: no affinity labels and no AffinityNet."""
     alpha: Positive | None = None
     """Exponent of the background map (1 - max)^α (published: 6); null: derived from the
     background threshold."""
@@ -176,7 +181,8 @@ class Walk(ThresholdChoice):
     beta: Positive = 8.0
     """Exponent of the affinities; larger values keep maps from crossing weak ones."""
     steps: NonNegativeCount = 16
-    """Multiplications with the transition matrix; 0 leaves the maps unchanged."""
+    """Multiplications with the transition matrix; 0 leaves the maps unchanged. With ``affinity:
+    attention`` the default is 1."""
     long_side: Side | None = 384
     """The photo's long side at scale 1, px; null: its own size (published)."""
     scales: tuple[Scale, ...] = (1.0,)
@@ -186,6 +192,14 @@ class Walk(ThresholdChoice):
     map_dtype: Literal["uint8", "float16"] = "uint8"
     precision: Precision = "auto"
     skip_bad: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_of_attention(cls, values: Any) -> Any:
+        """A step along all pairs of cells, as in CLIP-ES, spreads maps over the whole photo."""
+        if not isinstance(values, Mapping) or values.get("affinity") != "attention":
+            return values
+        return {"steps": 1, **values}
 
 
 class Tune(Section):

@@ -27,11 +27,12 @@ from PIL import Image
 from torch import Tensor
 
 from tag2mask.maps.cam_map import map_grid
+from tag2mask.nn.backbones.attention import AttentionReader
 from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.threads import SMALL_PIXELS
 from tag2mask.runtime.torch_threads import small_first_map
-from tag2mask.seam.attention import AttentionSpread, spread_cam
+from tag2mask.seam.attention import spread_cam
 from tag2mask.seam.map_sums import RunningSums, above_median, scale_maps
 from tag2mask.seam.network import SeamNet, SeamOutput
 from tag2mask.seam.scaled_views import ScaledViews, ViewBatch
@@ -151,7 +152,7 @@ class MultiScaleInference:
         self.device = device
         self.autocast = autocast
         by_attention = settings.branch == "attention"
-        self.attention = AttentionSpread(net.backbone) if by_attention else None
+        self.attention = AttentionReader(net.backbone) if by_attention else None
         self.pad_batch = BatchPadding(device, settings.batch_views)
         self.photo_by_photo = device.type == "cpu"
         self.views = ScaledViews(

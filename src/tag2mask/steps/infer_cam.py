@@ -25,18 +25,19 @@ from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import map_shows_tags
+from tag2mask.nn.backbones.attention import check_attention
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import InferCam
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.attention import has_attention
 from tag2mask.seam.model import SeamSpec, load_seam
 from tag2mask.seam.multi_scale_inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet
 from tag2mask.seam.tiled_maps import MapTiles
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
+from tag2mask.steps.trainers.fitting_sizes import note_long_side
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
 """Origin of the tags, shown with every result that is based on the maps."""
@@ -133,6 +134,8 @@ def _load(
             fix="Train on this data, or give the data it was trained on.",
         )
     check_finite_weights(net, where=path, setting="train_cam.optimizer.lr")
+    if section.behavior == "default":
+        note_long_side(section.long_side, net.backbone, "infer_cam.long_side", runtime)
     return _inference(net, section, runtime), spec
 
 
@@ -169,12 +172,8 @@ def _branch(net: SeamNet, section: InferCam) -> Literal["refined", "plain", "att
             where="infer_cam.branch",
             fix="Use branch: plain or auto.",
         )
-    if section.branch == "attention" and not has_attention(net.backbone):
-        raise RecipeError(
-            "the model's backbone is no ViT and has no attention to spread maps along",
-            where="infer_cam.branch",
-            fix="Use branch: auto, or train with a ViT, such as deit_small_patch16_224.",
-        )
+    if section.branch == "attention":
+        check_attention(net.backbone, where="infer_cam.branch", otherwise="auto")
     return section.branch
 
 

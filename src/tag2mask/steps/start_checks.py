@@ -22,7 +22,7 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.data.inventory import SPLITS, Inventory
-from tag2mask.errors import DataError, RecipeError
+from tag2mask.errors import DataError, RecipeError, in_section
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import ThresholdChoice
 from tag2mask.recipe.train_segmenter import TrainSegmenter
@@ -89,6 +89,8 @@ def check_infer_cam(start: Start) -> None:
             where="infer_cam.splits",
             fix=f"Set it to {list(SPLITS)}.",
         )
+    if section.branch == "attention":
+        _check_attention(recipe, where="infer_cam.branch", otherwise="auto")
 
 
 def check_affinity_labels(start: Start) -> None:
@@ -103,7 +105,9 @@ def check_train_affinity(start: Start) -> None:
 
 
 def check_walk(start: Start) -> None:
-    """Check that the background threshold of ``walk`` can be found."""
+    """Check that the background threshold of ``walk`` can be found, and its affinities."""
+    if start.recipe.walk.affinity == "attention":
+        _check_attention(start.recipe, where="walk.affinity", otherwise="trained")
     if start.recipe.walk.alpha is None:
         _check_threshold(start, start.recipe.walk)
 
@@ -179,6 +183,29 @@ def _check_masks(start: Start) -> None:
         from tag2mask.steps.mask_exchange.given import check_given_masks
 
         check_given_masks(Path(start.recipe.masks), start.inventory)
+
+
+def _check_attention(recipe: Recipe, *, where: str, otherwise: str) -> None:
+    """Check that the CAM network is a ViT, whose attentions can be read; it has no weights here.
+
+    Raises:
+        RecipeError: it is another network, or can't be built.
+    """
+    import torch
+
+    from tag2mask.nn.backbones.attention import check_attention
+    from tag2mask.nn.backbones.build import build_backbone
+
+    settings = recipe.train_cam.backbone
+    with torch.device("meta"), in_section("train_cam"):
+        backbone = build_backbone(
+            settings.name,
+            weights="none",
+            output_stride=settings.output_stride,
+            pcm_levels=settings.pcm_levels,
+            truncated=recipe.train_cam.truncate_backbone,
+        )
+    check_attention(backbone, where=where, otherwise=otherwise)
 
 
 def _check_threshold(start: Start, section: ThresholdChoice) -> None:

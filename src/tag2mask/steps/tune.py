@@ -18,7 +18,6 @@ from threading import Lock
 import numpy as np
 import torch
 
-from tag2mask.affinity.inference import AffinityInference
 from tag2mask.affinity.tuning import (
     PhotoTallies,
     TunedWalk,
@@ -29,7 +28,7 @@ from tag2mask.affinity.tuning import (
     count_photo,
     walked_scores,
 )
-from tag2mask.artifacts.handles import AffinityModel, CamMaps, PreparedData, Tuning
+from tag2mask.artifacts.handles import CamMaps, PreparedData, Tuning, WalkModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_photo
@@ -49,13 +48,13 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 from tag2mask.steps.kept_threshold import calibration_inputs, choose_background_threshold
 from tag2mask.steps.tuning_result import TuningResult, setting_values, write_tuning
-from tag2mask.steps.walk import walk_inference
+from tag2mask.steps.walk import WalkInference, walk_inference
 
 
 def tune(
     data: PreparedData,
     maps: CamMaps,
-    model: AffinityModel,
+    model: WalkModel,
     section: Tune,
     walk: Walk,
     masks: PseudoMasks,
@@ -67,7 +66,7 @@ def tune(
     Args:
         data: photos, classes and masks.
         maps: maps of these photos, before the walk.
-        model: trained AffinityNet.
+        model: trained AffinityNet; with ``walk.affinity: attention``, the CAM network.
         section: what to try.
         walk: the recipe's walk; its α, β and steps are tried too.
         masks: the recipe's masks; a fixed background threshold is tried too.
@@ -75,6 +74,7 @@ def tune(
         runtime: where to run.
 
     Raises:
+        RecipeError: as in `tag2mask.steps.walk.walk`.
         DataError: no training photo has a mask; a mask can't be used; maps missing, damaged or of
             other photos; a photo can't be read (unless ``skip_bad``).
         WeightsError: the model can't be read, or isn't finite.
@@ -113,7 +113,7 @@ def tune(
             walk_inference(model, walk, runtime),
             section,
             walk,
-            _grid(section, own, threshold),
+            _grid(section, walk, own, threshold),
         )
         total, skipped = measurer.count_all([sample for sample, _ in chosen], runtime)
         miou = total.miou()
@@ -132,7 +132,7 @@ def tune(
             tuple(sample.id for sample, _ in chosen if sample.id not in skipped_ids),
         )
         if runtime.rank == 0:
-            write_tuning(step.path, result, measurer.grid, miou)
+            write_tuning(step.path, result, walk, measurer.grid, miou)
         handle = step.finish(
             counts={"photos": len(result.photos), "settings": miou.size},
             metrics={
@@ -155,13 +155,13 @@ def _alpha(data: PreparedData, photos: MappedPhotos, walk: Walk, runtime: Runtim
     )
 
 
-def _grid(section: Tune, own: WalkSetting, own_threshold: float) -> WalkGrid:
+def _grid(section: Tune, walk: Walk, own: WalkSetting, own_threshold: float) -> WalkGrid:
     thresholds = list(CALIBRATION_THRESHOLDS)
     if not np.isclose(thresholds, own_threshold, rtol=0, atol=1e-6).any():  # compared as float32
         thresholds = sorted([*thresholds, own_threshold])
     return WalkGrid(
         tuple(sorted({*section.alphas, own.alpha})),
-        tuple(sorted({*section.betas, own.beta})),
+        (own.beta,) if walk.affinity == "attention" else tuple(sorted({*section.betas, own.beta})),
         tuple(sorted({*section.steps, own.steps})),
         tuple(thresholds),
     )
@@ -174,7 +174,7 @@ class _Measurer:
         self,
         photos: MappedPhotos,
         masks: dict[Sample, Path],
-        inference: AffinityInference,
+        inference: WalkInference,
         section: Tune,
         walk: Walk,
         grid: WalkGrid,
@@ -229,10 +229,9 @@ class _Measurer:
         cells = [found.to_grid(cam_map.scores, alpha) for alpha in self.grid.alphas]
         stored = map_grid(*cam_map.size, self.walk.map_stride)
         walked = walked_scores(
-            found.affinity,
+            found.walk,
             torch.stack([maps[0] for maps in cells]),
             cells[0][1:],
-            radius=found.radius,
             grid=self.grid,
             from_grid=partial(found.from_grid, size=stored),
         )

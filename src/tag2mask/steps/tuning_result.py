@@ -16,6 +16,7 @@ from tag2mask.artifacts.files import write_json, write_text
 from tag2mask.artifacts.handles import Tuning
 from tag2mask.artifacts.manifest import read_record
 from tag2mask.metrics.confusion import Float64
+from tag2mask.recipe.sections import Walk
 
 TUNED = "tuned.json"
 PHOTOS = "photos.txt"
@@ -86,20 +87,31 @@ def read_tuning(tuning: Tuning) -> TuningResult:
     )
 
 
-def recipe_values(tuned: TunedWalk) -> dict[str, dict[str, Any]]:
-    """Return a setting as keys of a recipe."""
+def recipe_values(tuned: TunedWalk, walk: Walk) -> dict[str, dict[str, Any]]:
+    """Return a setting as keys of a recipe.
+
+    Args:
+        tuned: the setting.
+        walk: the recipe's walk; β has no effect on affinities from attention.
+    """
+    setting = asdict(tuned.setting)
+    if walk.affinity == "attention":
+        del setting["beta"]
     return {
-        "walk": asdict(tuned.setting),
+        "walk": setting,
         "pseudo_masks": {"threshold_from": "fixed", "background_threshold": tuned.threshold},
     }
 
 
-def write_tuning(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) -> None:
+def write_tuning(
+    folder: Path, result: TuningResult, walk: Walk, grid: WalkGrid, miou: Float64
+) -> None:
     """Write ``photos.txt``, ``tuned.json``, ``table.csv`` and ``best.yaml``.
 
     Args:
         folder: folder of the step.
         result: the result.
+        walk: the recipe's walk.
         grid: settings that were tried.
         miou: mIoU of each setting at each threshold, 0 to 1.
     """
@@ -125,7 +137,7 @@ def write_tuning(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float
         writer.writerow([*asdict(tuned.setting).values(), tuned.threshold, round(tuned.miou, 6)])
     write_text(folder / TABLE, table.getvalue())
     write_text(folder / PHOTOS, "".join(f"{photo}\n" for photo in result.photos))
-    fragment = yaml.safe_dump(recipe_values(result.best), sort_keys=False)
+    fragment = yaml.safe_dump(recipe_values(result.best, walk), sort_keys=False)
     write_text(
         folder / BEST,
         f"# Part of a recipe: the best of tag2mask tune on the photos of {PHOTOS}.\n{fragment}",

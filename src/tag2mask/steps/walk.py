@@ -1,5 +1,7 @@
 """Step ``walk``: refine maps by a random walk along the affinities of their photo.
 
+The affinities are those of AffinityNet, or the attention of the CAM network's ViT.
+
 The background map (1 - max)^α takes part in the walk. The result is stored as maps of the
 foreground only, in which a class exceeds 0.5 exactly where it exceeds the walked background. So
 every step that reads the maps of ``infer-cam`` can read these. Writes ``maps/<id>.npz``, resumable
@@ -15,15 +17,24 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import nn
 
+from tag2mask.affinity.attention import AttentionInference
 from tag2mask.affinity.inference import AffinityInference, load_affinity_inference
-from tag2mask.affinity.random_walk import random_walk
-from tag2mask.artifacts.handles import AffinityModel, AnyMaps, PreparedData, WalkedMaps
+from tag2mask.artifacts.handles import (
+    AffinityModel,
+    AnyMaps,
+    CamModel,
+    PreparedData,
+    WalkedMaps,
+    WalkModel,
+    walk_model,
+)
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, RecipeError
 from tag2mask.maps.background_threshold import against_background
 from tag2mask.maps.calibration import (
     WALKED_THRESHOLD,
@@ -31,11 +42,15 @@ from tag2mask.maps.calibration import (
 )
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, map_grid, write_map
 from tag2mask.maps.mapped_photos import MappedPhotos, map_shows_tags, mapped_photos
+from tag2mask.nn.backbones.attention import check_attention
+from tag2mask.nn.inference_copy import inference_copy
+from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import SMALL_PIXELS
 from tag2mask.runtime.torch_threads import small_first_map
+from tag2mask.seam.model import load_backbone
 from tag2mask.steps.kept_threshold import kept_background_threshold
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
 from tag2mask.steps.photo_loops.per_photo import (
@@ -44,12 +59,15 @@ from tag2mask.steps.photo_loops.per_photo import (
     is_large,
     prepared_ids,
 )
+from tag2mask.steps.trainers.fitting_sizes import note_long_side
+
+WalkInference = AffinityInference | AttentionInference
 
 
 def walk(
     data: PreparedData,
     maps: AnyMaps,
-    model: AffinityModel,
+    model: WalkModel,
     section: Walk,
     out: Path,
     runtime: Runtime,
@@ -59,13 +77,14 @@ def walk(
     Args:
         data: photos and classes.
         maps: maps of these photos.
-        model: trained AffinityNet.
+        model: trained AffinityNet; with ``affinity: attention``, the CAM network.
         section: settings.
         out: folder to write; results whose photo and map are unchanged are kept. In a complete
             folder, only missing ones are computed.
         runtime: where to run.
 
     Raises:
+        RecipeError: the CAM network is no ViT, or the model isn't the one that ``affinity`` needs.
         DataError: maps missing, damaged, of other photos or classes; a photo can't be read (unless
             ``skip_bad``); no background threshold can be found.
         WeightsError: the model can't be read, or isn't finite.
@@ -119,9 +138,43 @@ def _empty_metrics(empty: EmptyResults, alpha: float) -> dict[str, Any]:
     )
 
 
-def walk_inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:
+def walk_inference(model: WalkModel, section: Walk, runtime: Runtime) -> WalkInference:
+    """Return what computes the affinities of photos with the settings of ``walk``.
+
+    Raises:
+        RecipeError: the CAM network is no ViT, or the model isn't the one that ``affinity`` needs.
+        WeightsError: the model can't be read, or isn't finite.
+    """
+    needed = walk_model(section.affinity)
+    if not isinstance(model, needed):
+        raise RecipeError(
+            f"affinity {section.affinity} needs the network of {needed.step}, not of {model.step}",
+            where="walk.affinity",
+            fix=f"Give the folder of {needed.step}, or set another affinity.",
+        )
+    if isinstance(model, CamModel):
+        return _attention_inference(model, section, runtime)
+    return _trained_inference(model, section, runtime)
+
+
+def _attention_inference(model: CamModel, section: Walk, runtime: Runtime) -> AttentionInference:
+    """Return the attention of a CAM network with the settings of ``walk``."""
+    backbone = load_backbone(model.file)
+    check_attention(backbone, where="walk.affinity", otherwise="trained")
+    assert isinstance(backbone, nn.Module)
+    note_long_side(section.long_side, backbone, "walk.long_side", runtime)
+    check_finite_weights(backbone, where=model.file, setting="train_cam.optimizer.lr")
+    return AttentionInference(
+        inference_copy(backbone, runtime.device),
+        runtime.device,
+        long_side=section.long_side,
+        autocast=partial(runtime.autocast, section.precision),
+    )
+
+
+def _trained_inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:
     """Return AffinityNet of a trained model with the settings of ``walk``."""
-    return load_affinity_inference(
+    inference = load_affinity_inference(
         model.file,
         runtime.device,
         radius=section.radius,
@@ -130,6 +183,9 @@ def walk_inference(model: AffinityModel, section: Walk, runtime: Runtime) -> Aff
         published=section.behavior == "published",
         autocast=partial(runtime.autocast, section.precision),
     )
+    if section.behavior == "default":
+        note_long_side(section.long_side, inference.net.backbone, "walk.long_side", runtime)
+    return inference
 
 
 class _Walker:
@@ -138,7 +194,7 @@ class _Walker:
     def __init__(
         self,
         photos: MappedPhotos,
-        inference: AffinityInference,
+        inference: WalkInference,
         section: Walk,
         alpha: float,
         step: Step[WalkedMaps],
@@ -162,7 +218,10 @@ class _Walker:
         """Return whether a photo may be walked beside others."""
         sides = (self.inference.view_size(sample.size, scale) for scale in self.section.scales)
         pixels = max(height * width for height, width in sides)
-        return pixels <= SMALL_PIXELS and not is_large(sample.size)
+        most = SMALL_PIXELS
+        if isinstance(self.inference, AttentionInference):
+            most = min(most, self.inference.small_pixels)
+        return pixels <= most and not is_large(sample.size)
 
     def _write_one(self, sample: Sample) -> DataError | None:
         """Walk and write a photo's map; return why it can't be read, if so."""
@@ -181,12 +240,8 @@ class _Walker:
         scores = np.zeros((0, *grid), np.float32)
         if photo is not None:
             found = self.inference.affinity(photo)
-            walked = random_walk(
-                found.affinity,
-                found.to_grid(cam_map.scores, self.alpha),
-                radius=found.radius,
-                beta=self.section.beta,
-                steps=self.section.steps,
+            walked = found.walk(self.section.beta).run(
+                found.to_grid(cam_map.scores, self.alpha), steps=self.section.steps
             )
             scores = np.clip(against_background(found.from_grid(walked, grid)), 0, 1)
         return CamMap(cam_map.id, cam_map.tags, scores, cam_map.size, cam_map.probabilities)

@@ -118,7 +118,7 @@ FAULTS = [
         ("affinity/test_random_walk.py::test_equals_dense_matrix_powers",),
     ),
     Fault(
-        "affinity.random_walk.RandomWalk.run_each",
+        "affinity.random_walk.Walk.run_each",
         "one step less",
         "range(step - done)",
         "range(step - done - 1)",

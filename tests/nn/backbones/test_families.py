@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
-from tag2mask.errors import RecipeError
+from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.backbones.build import build_backbone, found_stride
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
 
@@ -93,7 +95,8 @@ def test_stride_and_maps_of_a_family(family: Family, small: Small) -> None:
 
 def test_the_docs_list_the_families() -> None:
     page = Path(__file__).parents[3] / "docs" / "reference" / "backbones.md"
-    rows = [line for line in page.read_text().splitlines() if line.startswith("| ")]
+    table = page.read_text().partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
     wanted = []
     for family in FAMILIES:
         kind = "tokens of two blocks" if family.small is VIT else "maps of two stages"
@@ -129,6 +132,48 @@ def test_a_vit_reads_sides_that_its_patches_do_not_divide(family: Family, small:
     with torch.no_grad():
         last = backbone(torch.randn(1, 3, 50, 73)).last
     assert tuple(last.shape[2:]) == (-(-50 // backbone.stride), -(-73 // backbone.stride))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.title)
+def test_weights_of_the_hub_are_read_from_their_file(
+    family: Family, small: Small, tmp_path: Path
+) -> None:
+    """A file as timm stores it, with the classifier, gives the same network."""
+    small(family.small)
+    torch.manual_seed(1)
+    stored = timm.create_model(family.name)
+    save_file(stored.state_dict(), tmp_path / "model.safetensors")
+    weights = str(tmp_path / "model.safetensors")
+    backbone = build_backbone(family.name, weights=weights, output_stride="auto")
+    assert isinstance(backbone, TimmBackbone)
+    own = backbone.net.state_dict()
+    assert len(own) > 10 and all(torch.equal(own[n], stored.state_dict()[n]) for n in own)
+
+
+def test_positions_of_a_vit_are_interpolated() -> None:
+    torch.manual_seed(0)
+    backbone = TimmBackbone("test_vit", output_stride="auto").eval()
+    net, image = backbone.net, torch.randn(1, 3, 96, 64)  # timm builds it for 160 x 160
+    assert net.pos_embed.shape == (1, 101, 64)
+    with torch.no_grad():
+        positions = resample_abs_pos_embed(net.pos_embed, [6, 4], num_prefix_tokens=1)
+        cells = net.patch_embed(image).flatten(1, 2)
+        tokens = torch.cat([net.cls_token, cells], dim=1) + positions
+        for block in net.blocks:
+            tokens = block(tokens)
+        wanted = net.norm(tokens)[:, 1:].mT.reshape(1, 64, 6, 4)
+        torch.testing.assert_close(backbone(image).last, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_weights_of_another_vit_are_refused(small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    small(VIT)
+    save_file(timm.create_model("vit_small_patch14_reg4_dinov2").state_dict(), path)
+    with pytest.raises(WeightsError, match=r"another network: .*unexpected.*another shape"):
+        build_backbone("deit_small_patch16_224", weights=str(path), output_stride="auto")
+    save_file(timm.create_model("deit_small_patch16_224", img_size=384).state_dict(), path)
+    with pytest.raises(WeightsError, match=r"1 of another shape \(pos_embed \(1, 577, 48\) inst"):
+        build_backbone("deit_small_patch16_224", weights=str(path), output_stride="auto")
 
 
 def test_hiera_is_refused_with_the_reason(small: Small) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
 
 from tag2mask.errors import RecipeError, WeightsError
@@ -87,14 +89,39 @@ def test_the_cam_network_is_tried_too(tmp_path: Path) -> None:
     try_networks(continued, None, None, built=None, run=tmp_path)
 
 
+@pytest.mark.parametrize("section", ["train_cam", "train_affinity"])
+def test_a_patch_larger_than_the_crop_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    create = timm.create_model
+    large = {"patch_size": 40, "img_size": 80}
+    monkeypatch.setattr(timm, "create_model", lambda *a, **o: create(*a, **large, **o))
+    recipe = recipe_from(
+        {
+            section: {
+                "backbone": {"name": "test_vit", "weights": "none", "output_stride": "auto"},
+                "crop": 32,
+            }
+        }
+    )
+    found = getattr(recipe, section)
+    sections = (found, None) if section == "train_cam" else (None, found)
+    with pytest.raises(
+        RecipeError, match=rf"{section}: a crop of 32 px is smaller than a patch .* 40 px \[crop\]"
+    ):
+        try_networks(*sections, None, built=None, run=tmp_path)
+
+
 def test_a_backbone_that_is_built_anyway_is_not_built_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[str] = []
-    monkeypatch.setattr(
-        "tag2mask.steps.trainers.trial_networks.build_affinity_net",
-        lambda spec, weights: built.append(weights),
-    )
+
+    def build(spec: object, weights: str) -> SimpleNamespace:
+        built.append(weights)
+        return SimpleNamespace(backbone=None)
+
+    monkeypatch.setattr("tag2mask.steps.trainers.trial_networks.build_affinity_net", build)
     recipe = Recipe()
     try_networks(None, recipe.train_affinity, None, built=recipe.train_cam.backbone, run=tmp_path)
     assert built == []

@@ -141,7 +141,10 @@ class CamTask:
         self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
         )
-        multiple = fitting_multiple(section.views.size_multiple, backbone)
+        multiple = section.views.size_multiple
+        if section.views.enabled:
+            key = "train_cam.views.size_multiple"
+            multiple = fitting_multiple(multiple, backbone, key, runtime)
         views = section.views.model_copy(update={"size_multiple": multiple})
         self.draw = ViewDraw(views, section.seed, own_views(section))
         self.two_views = section.views.enabled

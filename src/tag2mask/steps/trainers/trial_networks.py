@@ -21,6 +21,7 @@ from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.train_affinity import affinity_spec
 from tag2mask.steps.train_cam import net_spec
 from tag2mask.steps.trainers.cam_parts import check_parts
+from tag2mask.steps.trainers.fitting_sizes import check_crop
 from tag2mask.steps.trainers.segmenter_task import check_network, segmenter_spec
 
 
@@ -55,23 +56,26 @@ def try_networks(
                 _try_cam(cam, "none" if cam.init_from else weights_now(cam.backbone.weights))
         if affinity is not None and affinity.backbone != built:
             with in_section("train_affinity"):
-                build_affinity_net(
+                net = build_affinity_net(
                     affinity_spec(affinity), weights=weights_now(affinity.backbone.weights)
                 )
+                check_crop(affinity.crop, net.backbone, "crop")
         if segmenter is not None:
             # The number of classes and the size of photos make no difference here.
             sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
             with in_section("train_segmenter"):
                 weights = "none" if segmenter.init_from else segmenter.network.weights
-                net = build_segmenter(
+                segmentation = build_segmenter(
                     segmenter_spec(sized, ClassSet(("object",)), []), weights=weights_now(weights)
                 )
-                check_network(net, segmenter)
+                check_network(segmentation, segmenter)
 
 
 def _try_cam(cam: TrainCam, weights: str) -> None:
     spec = net_spec(cam, ClassSet(("object",)))
-    check_parts(cam, build_seam(spec, weights=weights, modules=cam.modules().values()))
+    net = build_seam(spec, weights=weights, modules=cam.modules().values())
+    check_parts(cam, net)
+    check_crop(cam.crop, net.backbone, "crop")
 
 
 def _weights_now(weights: str, *, run: Path, download: bool) -> str:
