@@ -187,3 +187,17 @@ def test_batches_too_small_for_the_processes(tmp_path: Path) -> None:
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     assert "can't be shared among 2 processes [train_cam.batch_size]" in result.stderr
+
+
+def test_gradient_checkpointing_changes_nothing(
+    finished: tuple[Path, dict[int, Any]], tmp_path: Path
+) -> None:
+    root, _ = finished
+    write_photos(tmp_path / "photos", 15)
+    done = run(tmp_path, 2, train_cam__gradient_checkpointing=True)
+    assert done.returncode == 0, done.stderr
+    usual, less = (
+        (folder / "on2" / "train-cam" / "model.safetensors").read_bytes()
+        for folder in (root, tmp_path)
+    )
+    assert less == usual

@@ -63,6 +63,8 @@ MASK_MIB: dict[type[Handle], float] = {
 }
 """A palette PNG of 1 Mpx; it grows with the square root of the area."""
 CONFIDENCE_MIB, OVERLAY_MIB = 0.32, 0.4
+CHECKPOINTED = 0.5
+"""Memory of the activations with gradient checkpointing, relative to that without."""
 ATTENTION_BYTES = 90
 """Of a pair of cells in a walk along attention: the heads of a block of a small ViT, the mean of
 each late block, the matrix in float64."""

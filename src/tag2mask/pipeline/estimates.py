@@ -33,6 +33,7 @@ from tag2mask.pipeline.cost_model import (
     AFFINITY_WORK,
     ATTENTION_BYTES,
     BASE_MIB,
+    CHECKPOINTED,
     CONFIDENCE_MIB,
     EVALUATION_SECONDS,
     GRID_SECONDS,
@@ -184,10 +185,11 @@ def _training(
     mpx = section.batch_size * section.crop**2 / 1e6 * views
     weights = WEIGHT_MIB.get(backbone, OTHER_WEIGHT_MIB)
     seconds = batches * mpx * work * TRAIN_SECONDS / machine.speed(TRAINING_GPU)
+    kept = CHECKPOINTED if getattr(section, "gradient_checkpointing", False) else 1.0
     return Cost(
         1.5 + seconds,
         weights + 1,
-        BASE_MIB + 4 * weights + mpx * TRAIN_MIB * activation_growth(work),
+        BASE_MIB + 4 * weights + mpx * TRAIN_MIB * activation_growth(work) * kept,
     )
 
 

@@ -124,6 +124,12 @@ class Recipe(Section):
             if options and module is None:
                 raise ValueError(f"train_cam.{key}.options: set train_cam.{key}.module too")
         losses = train.losses
+        for name, section in (("train_cam", train), ("train_segmenter", segmenter)):
+            if section.gradient_checkpointing and not section.freeze_batch_norm:
+                raise ValueError(
+                    f"{name}.gradient_checkpointing: batch norms in training would count each "
+                    f"batch twice; set {name}.freeze_batch_norm=true"
+                )
         learns = losses.cls > 0 or (losses.er > 0 and train.views.enabled) or losses.extra
         if not learns:
             raise ValueError("train_cam.losses: no term trains the network; raise cls or er")

@@ -39,9 +39,12 @@ class SegmentationNetwork(Section):
 class TrainSegmenter(Section):
     """Step ``train-segmenter``: a segmentation network on masks."""
 
-    not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
+    not_identity = frozenset(
+        {"checkpoint_minutes", "log_every", "skip_bad", "gradient_checkpointing"}
+    )
     added_keys = MappingProxyType(
         {
+            "gradient_checkpointing": False,
             "init_from": None,
             "network.decoder_channels": None,
             "freeze_stride": 1,
@@ -91,6 +94,9 @@ class TrainSegmenter(Section):
     freeze_batch_norm: bool = True
     """Freeze the batch norms of the pretrained encoder (published: false); those of new layers are
     trained."""
+    gradient_checkpointing: bool = False
+    """Compute the encoder's activations again in the backward pass instead of keeping them, where
+    timm supports it: less memory, more time, the same network."""
     freeze_stride: Literal[1, 2, 4, 8] = 1
     """Freeze the encoder's first layers, up to this output stride; 1: train all of them."""
     loss_stride: Literal[1, 2, 4, 8] = 1

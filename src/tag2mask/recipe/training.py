@@ -192,10 +192,12 @@ class TrainCam(Section):
             "picture_every",
             "skip_bad",
             "pcm.block_mib",
+            "gradient_checkpointing",
         }
     )
     added_keys = MappingProxyType(
         {
+            "gradient_checkpointing": False,
             "losses.extra": [],
             "pcm.module": None,
             "pcm.options": MappingProxyType({}),
@@ -247,6 +249,9 @@ class TrainCam(Section):
     """Share of channels dropped before the head."""
     freeze_batch_norm: bool = True
     """Keep the pretrained statistics and affine parameters of batch norms."""
+    gradient_checkpointing: bool = False
+    """Compute the backbone's activations again in the backward pass instead of keeping them, where
+    timm supports it: less memory, more time, the same network."""
     precision: Precision = "auto"
     """auto: bf16 if the device computes it natively, else 32."""
     checkpoint_minutes: Positive = 2.0

@@ -18,6 +18,8 @@ from timm.layers import resample_abs_pos_embed
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.backbones.build import build_backbone, found_stride
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
+from tag2mask.nn.gradient_checkpointing import checkpoint_gradients, saved_bytes
+from tag2mask.training.optim import freeze, train_mode
 
 VIT: dict[str, Any] = {"depth": 6, "embed_dim": 48, "num_heads": 3}
 SWIN: dict[str, Any] = {"depths": (1, 1, 1, 1), "embed_dim": 24, "num_heads": (1, 2, 2, 2)}
@@ -174,6 +176,29 @@ def test_weights_of_another_vit_are_refused(small: Small, tmp_path: Path) -> Non
     save_file(timm.create_model("deit_small_patch16_224", img_size=384).state_dict(), path)
     with pytest.raises(WeightsError, match=r"1 of another shape \(pos_embed \(1, 577, 48\) inst"):
         build_backbone("deit_small_patch16_224", weights=str(path), output_stride="auto")
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.title)
+def test_gradient_checkpointing_of_a_family(family: Family, small: Small) -> None:
+    """It keeps less for the backward pass, and the gradients stay the same."""
+    backbone = build(family, small)
+    train_mode(backbone, freeze_batch_norm=True)
+    freeze(backbone, backbone.frozen(), batch_norm=True)
+    side = 4 * backbone.size_multiple
+    image = torch.randn(2, 3, side, side)
+
+    def gradients() -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)  # of dropout
+        backbone.zero_grad(set_to_none=True)
+        sum(one.square().mean() for one in backbone(image)).backward()  # type: ignore[union-attr]
+        return {n: p.grad.clone() for n, p in backbone.named_parameters() if p.grad is not None}
+
+    usual, kept = gradients(), saved_bytes(lambda: backbone(image))
+    checkpoint_gradients(backbone.net, lambda: backbone(image), where="here")
+    assert saved_bytes(lambda: backbone(image)) < 0.8 * kept
+    found = gradients()
+    assert found.keys() == usual.keys() and len(found) > 10
+    assert all(torch.equal(found[name], usual[name]) for name in usual)
 
 
 def test_hiera_is_refused_with_the_reason(small: Small) -> None:

@@ -16,6 +16,7 @@ from tag2mask.artifacts.handles import CamModel
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError
+from tag2mask.nn.gradient_checkpointing import checkpoint_gradients
 from tag2mask.recipe.training import TrainCam, Views
 from tag2mask.report.overlays import cam_sheet
 from tag2mask.runtime.session import Runtime
@@ -51,10 +52,23 @@ def objective_settings(section: TrainCam) -> ObjectiveSettings:
     )
 
 
+def checkpoint_backbone(net: SeamNet) -> None:
+    """Let the backbone compute its activations again; see `checkpoint_gradients`."""
+    backbone = net.backbone
+    side = 2 * backbone.size_multiple
+    checkpoint_gradients(
+        getattr(backbone, "net", None),
+        lambda: backbone(torch.zeros(1, 3, side, side)),
+        where="train_cam.gradient_checkpointing",
+    )
+
+
 def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
     """Return the network with the loss terms and frozen layers that a section describes."""
     assert isinstance(net.backbone, nn.Module)
     freeze(net.backbone, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
+    if section.gradient_checkpointing:
+        checkpoint_backbone(net)
     objective = SeamObjective(
         net.to(memory_format=torch.channels_last),
         objective_settings(section),

@@ -19,6 +19,7 @@ from tag2mask.artifacts.handles import MODEL_FILE
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample
 from tag2mask.errors import RecipeError
+from tag2mask.nn.gradient_checkpointing import checkpoint_gradients
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.dataset import (
@@ -127,6 +128,8 @@ class SegmenterTask:
         if section.behavior == "default":
             first = net.frozen(section.freeze_stride)
             freeze(self.backbone, first, batch_norm=section.freeze_batch_norm)
+        if section.gradient_checkpointing:
+            checkpoint_encoder(net)
         channels_last = net.to(memory_format=torch.channels_last)
         self.module = SegmenterObjective(channels_last, section.loss_stride)
         self.section = section
@@ -257,6 +260,17 @@ class Validation:
             with atomic_write(self.folder / MODEL_FILE) as temporary:
                 save_segmenter(temporary, net, self.spec)
         runtime.barrier()
+
+
+def checkpoint_encoder(net: SegmentationNet) -> None:
+    """Let the encoder compute its activations again; see `checkpoint_gradients`."""
+    encoder: Any = net.backbone
+    side = net.size_multiple
+    checkpoint_gradients(
+        getattr(encoder, "model", None),
+        lambda: encoder(torch.zeros(1, 3, side, side)),
+        where="train_segmenter.gradient_checkpointing",
+    )
 
 
 def check_network(net: SegmentationNet, section: TrainSegmenter) -> None:

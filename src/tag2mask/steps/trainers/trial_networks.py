@@ -21,8 +21,13 @@ from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.train_affinity import affinity_spec
 from tag2mask.steps.train_cam import net_spec
 from tag2mask.steps.trainers.cam_parts import check_parts
+from tag2mask.steps.trainers.cam_task import checkpoint_backbone
 from tag2mask.steps.trainers.fitting_sizes import check_crop
-from tag2mask.steps.trainers.segmenter_task import check_network, segmenter_spec
+from tag2mask.steps.trainers.segmenter_task import (
+    check_network,
+    checkpoint_encoder,
+    segmenter_spec,
+)
 
 
 def try_networks(
@@ -51,7 +56,8 @@ def try_networks(
     """
     weights_now = partial(_weights_now, run=run, download=download)
     with torch.random.fork_rng(devices=[]):  # later random numbers stay the same
-        if cam is not None and (cam.init_from is None or cam.modules()):
+        own = cam is not None and (cam.modules() or cam.gradient_checkpointing)
+        if cam is not None and (cam.init_from is None or own):
             with in_section("train_cam"):
                 _try_cam(cam, "none" if cam.init_from else weights_now(cam.backbone.weights))
         if affinity is not None and affinity.backbone != built:
@@ -69,6 +75,8 @@ def try_networks(
                     segmenter_spec(sized, ClassSet(("object",)), []), weights=weights_now(weights)
                 )
                 check_network(segmentation, segmenter)
+                if segmenter.gradient_checkpointing:
+                    checkpoint_encoder(segmentation)
 
 
 def _try_cam(cam: TrainCam, weights: str) -> None:
@@ -76,6 +84,8 @@ def _try_cam(cam: TrainCam, weights: str) -> None:
     net = build_seam(spec, weights=weights, modules=cam.modules().values())
     check_parts(cam, net)
     check_crop(cam.crop, net.backbone, "crop")
+    if cam.gradient_checkpointing:
+        checkpoint_backbone(net)
 
 
 def _weights_now(weights: str, *, run: Path, download: bool) -> str:
