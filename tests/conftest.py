@@ -12,6 +12,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from photo_server import PhotoServer, serving
+from tag2mask.data.remote import storage
+
 ROOT = Path(__file__).resolve().parents[1]
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: one thread each, here and in the commands that tests start.
@@ -62,3 +65,14 @@ def shared() -> Path:
 def reference() -> Path:
     """Folder of the authors' reference values: ours, or the complete ones of TAG2MASK_REFERENCE."""
     return _shared_folder("TAG2MASK_REFERENCE", ROOT / "tests/reference/data", required=True)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PhotoServer]:
+    """A local web server of photos, and short time limits of storages."""
+    monkeypatch.setattr(storage, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(storage, "STALL_SECONDS", 0.4)
+    storage._storage.cache_clear()
+    with serving() as served:
+        yield served
+    storage._storage.cache_clear()

@@ -110,6 +110,10 @@ class PackageError(Tag2MaskError):
     """A missing optional package."""
 
 
+class StorageError(Tag2MaskError):
+    """A storage of photos that can't be reached in time, or that denies access."""
+
+
 class ExportError(Tag2MaskError):
     """A network that can't be exported, or whose export computes something different."""
 

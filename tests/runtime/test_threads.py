@@ -51,6 +51,21 @@ def test_an_error_is_raised_in_order_and_ends_the_work():
     assert set(threading.enumerate()) <= before
 
 
+def test_work_in_progress_is_told_when_no_result_is_taken_any_more() -> None:
+    stopped = threading.Event()
+
+    def wait(item: int) -> int:
+        if item:
+            assert stopped.wait(30)
+        return item
+
+    begun = time.monotonic()
+    results = ordered_map(wait, range(10), 2, stopped=stopped)
+    assert next(results) == 0 and not stopped.is_set()
+    results.close()
+    assert stopped.is_set() and time.monotonic() - begun < 10
+
+
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 500])
 def test_blocks_keep_the_order(count: int) -> None:
     results = list(ordered_map(lambda x: 2 * x, range(count), 3, block=16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -43,7 +44,16 @@ DataFolder = Annotated[Path, typer.Option("--data", help="Folder of photos and t
 Prepared = Annotated[Path, typer.Option("--data", help="Folder written by `prepare`.")]
 PreparedOrNone = Annotated[Path | None, typer.Option("--data", help="Folder written by `prepare`.")]
 Maps = Annotated[Path, typer.Option("--maps", help="Folder written by `infer-cam` or `walk`.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
+
+
+def _on_this_computer(folder: Path) -> Path:
+    """Reject an address, which would pass for a relative path."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder)):
+        raise typer.BadParameter("a folder on this computer only; copy it to a storage afterwards")
+    return folder
+
+
+Out = Annotated[Path, typer.Option("--out", callback=_on_this_computer, help="Folder to write.")]
 RecipeName = Annotated[
     str, typer.Option("--recipe", metavar="NAME|FILE", help="Shipped recipe or YAML file.")
 ]

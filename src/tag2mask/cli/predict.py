@@ -39,11 +39,21 @@ Network = Annotated[Path, typer.Option("--model", help=_NETWORK)]
 
 
 def predict(
-    photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTOS...", help="Files, folders or quoted patterns.")
-    ],
     model: Network,
     out: Out,
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PHOTOS...",
+            help="Files, folders or quoted patterns; or their addresses (https://, s3://, gs://).",
+        ),
+    ] = None,
+    lists: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--list", metavar="FILE", help="Text file with one of PHOTOS per line; repeatable."
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +87,8 @@ def predict(
     from tag2mask.artifacts.files import digest
     from tag2mask.cli.console import show_left_out, show_understood
     from tag2mask.cli.interrupts import stop_on_terminate
-    from tag2mask.data.photo_files import list_photos
+    from tag2mask.data.remote.addresses import is_remote
+    from tag2mask.data.remote.listing import list_given_photos, read_photo_list
     from tag2mask.data.understood import understood_photos
     from tag2mask.runtime.ranks import OneProcess
     from tag2mask.segmentation.loading import (
@@ -93,7 +104,12 @@ def predict(
     connect(settings)
     skipped: list[str] = []
     file = segmenter_file(model)
-    found = [] if watch else list_photos(photos, leave_out=out, skipped=skipped)
+    given = [*(photos or ()), *(line for file in lists or () for line in read_photo_list(file))]
+    if not given:
+        raise typer.BadParameter("name photos, folders, patterns or a --list", param_hint="PHOTOS")
+    if watch and any(map(is_remote, given)):
+        raise typer.BadParameter("folders on this computer only", param_hint="--watch")
+    found = [] if watch else list_given_photos(given, leave_out=out, skipped=skipped)
     ranks: Ranks = OneProcess()
     runtime: Runtime | None = None
     segmenter: Segmenter
@@ -132,7 +148,7 @@ def predict(
     with redo_step(Predictions, out, redo, yes, ranks):
         if watch:
             made = watch_folders(
-                photos,
+                given,
                 segmenter,
                 settings.predict,
                 out,

@@ -46,10 +46,6 @@ class PhotoFile:
     size: tuple[int, int] | None = None
     problem: str | None = None
 
-    def is_another(self, stamp: str) -> bool:
-        """Return whether a listed file with this stamp was at another path."""
-        return self.stamp.rpartition("-")[2] != stamp.rpartition("-")[2]
-
     def current_size(self) -> tuple[int, int]:
         """Return the upright (h, w) in px from the file's header.
 
@@ -120,20 +116,21 @@ def list_photos(
         )
     root = Path(os.path.commonpath(bases))
     relative = {path: path.relative_to(root).as_posix() for path in found}
-    ids = _ids(relative.values())
-    blocked = {outer for outer, _ in path_conflicts(set(ids.values()))}
+    ids = photo_ids(relative.values())
     return sorted(
         (
-            PhotoFile(
-                _printable(ids[name]),
-                path,
-                f"{found[path]}-{_checksum(path)}",
-                problem=_problem(ids[name], blocked),
-            )
-            for path, name in relative.items()
+            PhotoFile(id, path, f"{found[path]}-{_checksum(path)}", problem=problem)
+            for path, (id, problem) in ((path, ids[name]) for path, name in relative.items())
         ),
         key=lambda photo: photo.id,
     )
+
+
+def photo_ids(names: Iterable[str]) -> dict[str, tuple[str, str | None]]:
+    """Return the id of each relative path, and why no mask can have it; None: one can."""
+    ids = _ids(names)
+    blocked = {outer for outer, _ in path_conflicts(set(ids.values()))}
+    return {name: (_printable(id), _problem(id, blocked)) for name, id in ids.items()}
 
 
 def _problem(photo_id: str, blocked: Container[str]) -> str | None:

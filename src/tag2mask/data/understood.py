@@ -10,7 +10,7 @@ from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.inventory import SPLITS, Inventory, SourceOptions
 from tag2mask.data.layouts.listing import MASK_FOLDER
 from tag2mask.data.layouts.splits import usual_split
-from tag2mask.data.photo_files import PhotoFile
+from tag2mask.data.remote.listing import GivenPhoto
 from tag2mask.errors import first_few
 
 SHOWN = 8
@@ -40,7 +40,7 @@ def understood(
 
 
 def understood_photos(
-    photos: Sequence[PhotoFile],
+    photos: Sequence[GivenPhoto],
     skipped: Sequence[str],
     network: Path,
     class_names: Sequence[str],
@@ -49,7 +49,7 @@ def understood_photos(
     """Return what was understood of photos to predict: photos, skipped files, network, classes.
 
     Args:
-        photos: the photos, from `list_photos`.
+        photos: the photos, from `list_given_photos`.
         skipped: files and folders that are not photos.
         network: the network's file.
         class_names: the network's foreground classes.

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Event
 from typing import TypeVar
 
 MAX_THREADS = 8
@@ -29,6 +30,7 @@ def ordered_map(
     threads: int | None = None,
     *,
     block: int = 1,
+    stopped: Event | None = None,
 ) -> Generator[Result, None, None]:
     """Yield ``function(item)`` of each item in order, computed ahead in other threads.
 
@@ -41,6 +43,7 @@ def ordered_map(
         threads: number of threads; None: one per processor that this process may use, at most
             ``MAX_THREADS``.
         block: items that a thread takes at once; use more where an item takes microseconds.
+        stopped: set when no further result is taken; a function that waits for long may look at it.
     """
 
     def work(part: list[Item]) -> list[Result]:
@@ -58,6 +61,8 @@ def ordered_map(
         while pending:
             yield from pending.popleft().result()
     finally:
+        if stopped is not None:
+            stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -24,6 +24,7 @@ from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.ids import path_conflicts
 from tag2mask.data.photo_files import PhotoFile
+from tag2mask.data.remote.listing import GivenPhoto, RemotePhoto
 from tag2mask.errors import DataError, NodesError, RunFolderError, WeightsError, first_few
 from tag2mask.recipe.sections import Predict
 from tag2mask.runtime.ranks import OneProcess, Ranks
@@ -32,7 +33,7 @@ from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabe
 from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
 from tag2mask.segmentation.standalone.decisions import Decisions
-from tag2mask.segmentation.standalone.files import ANOTHER
+from tag2mask.segmentation.standalone.files import ANOTHER, is_another
 from tag2mask.steps.photo_loops.per_photo import has_all_files, prepared_ids
 from tag2mask.steps.photo_loops.predict_photos import PhotoPredictor, photo_files
 
@@ -102,7 +103,7 @@ def predict_prepared(
 
 
 def predict(
-    photos: Sequence[PhotoFile],
+    photos: Sequence[GivenPhoto],
     segmenter: Segmenter,
     section: Predict,
     out: Path,
@@ -113,10 +114,11 @@ def predict(
 ) -> Predictions:
     """Predict the masks of any photos; unreadable ones are skipped and listed.
 
-    So are photos whose id is that of another photo with a mask in ``out``.
+    Those of storages are tried again by the next call. Also skipped are photos whose id is that of
+    another photo with a mask in ``out``.
 
     Args:
-        photos: photos from `list_photos`.
+        photos: photos from `list_given_photos`.
         segmenter: the network.
         section: settings.
         out: folder to write; masks of unchanged photos are kept, also those of earlier calls with
@@ -127,8 +129,9 @@ def predict(
 
     Raises:
         DataError: the network's probabilities aren't finite.
-        DeviceError: out of memory.
+        DeviceError: out of memory, or no space for fetched photos.
         NodesError: the processes list different photos.
+        StorageError: a storage that can't be reached, or denies access; the same call resumes.
         RunFolderError: ``out`` was made with another model or other settings, holds masks of other
             photos of all these ids, or can't be written.
     """
@@ -142,6 +145,8 @@ def predict(
     ids = {photo.id for photo in photos}
     photos = _without_repeated(out, photos, ids)
     named = [photo.id for photo in photos if not photo.problem]
+    written = has_all_files(partial(photo_files, out, section), lambda: named)
+    remote = any(isinstance(photo, RemotePhoto) for photo in photos)
     with step_folder(
         Predictions,
         out,
@@ -149,7 +154,8 @@ def predict(
         inputs=inputs_of(model, decisions),
         coverage={"photos": _fingerprint(photos)},
         rank=ranks.rank,
-        has_all=has_all_files(partial(photo_files, out, section), lambda: named),
+        # What a storage failed to deliver may be there now, without any change that is listed.
+        has_all=lambda manifest: written(manifest) and not (remote and manifest.skipped),
     ) as step:
         if step.complete:
             return step.handle
@@ -193,7 +199,9 @@ def photo_predictor(
     return PhotoPredictor(PhotoLabeler(segmenter, settings), section, step, decisions)
 
 
-def _without_repeated(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> Sequence[PhotoFile]:
+def _without_repeated(
+    out: Path, photos: Sequence[GivenPhoto], ids: Set[str]
+) -> Sequence[GivenPhoto]:
     """Return the photos, with a problem for those whose id or path is another's with a mask.
 
     Raises:
@@ -201,7 +209,9 @@ def _without_repeated(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> 
     """
     stamps = recorded_items(out)
     others = {
-        photo.id for photo in photos if photo.id in stamps and photo.is_another(stamps[photo.id])
+        photo.id
+        for photo in photos
+        if photo.id in stamps and is_another(photo.stamp, stamps[photo.id])
     }
     earlier = stamps.keys() - ids
     if earlier:
@@ -243,7 +253,7 @@ def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSet
     )
 
 
-def _fingerprint(photos: Sequence[PhotoFile]) -> str:
+def _fingerprint(photos: Sequence[GivenPhoto]) -> str:
     """Return the sha256 (hex) of ids and stamps."""
     digest = hashlib.sha256()
     for photo in photos:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
+from tag2mask.data.remote.downloads import Downloads, Fetched, downloads
+from tag2mask.data.remote.listing import GivenPhoto
 from tag2mask.errors import DataError
 from tag2mask.recipe.sections import Predict
 from tag2mask.report.overlays import OVERLAY_SIDE, fitted, write_overlay
@@ -63,7 +65,7 @@ class _ReadPhoto(NamedTuple):
         failure: why the photo can't be read.
     """
 
-    photo: PhotoFile
+    photo: GivenPhoto
     views: PhotoViews | None = None
     shown: Image.Image | None = None
     failure: DataError | None = None
@@ -94,13 +96,13 @@ class PhotoPredictor:
         self.segmenter = labeler.segmenter
         self.section = section
         self.step = step
-        self.outputs: PhotoOutputs[PhotoFile] = PhotoOutputs(
+        self.outputs: PhotoOutputs[GivenPhoto] = PhotoOutputs(
             step, partial(photo_files, step.path, section), lambda photo: photo.stamp
         )
 
     def finish(
         self,
-        photos: Sequence[PhotoFile],
+        photos: Sequence[GivenPhoto],
         ranks: Ranks,
         counts: Mapping[str, int],
         *,
@@ -127,7 +129,7 @@ class PhotoPredictor:
             len(photos), computed, sorted([*unnamable, *unreadable]), ranks, counts, tagged
         )
 
-    def write(self, photos: Sequence[PhotoFile], ranks: Ranks, *, skip_bad: bool) -> Written:
+    def write(self, photos: Sequence[GivenPhoto], ranks: Ranks, *, skip_bad: bool) -> Written:
         """Write the files of photos that are missing, on all ranks."""
         return self.outputs.write(photos, self._write_all, ranks, skip_bad=skip_bad)
 
@@ -168,29 +170,41 @@ class PhotoPredictor:
         return handle
 
     def _write_all(
-        self, due: Sequence[PhotoFile], bar: ProgressBar
-    ) -> Iterator[tuple[PhotoFile, DataError | None]]:
+        self, due: Sequence[GivenPhoto], bar: ProgressBar
+    ) -> Iterator[tuple[GivenPhoto, DataError | None]]:
         """Yield each photo once its files are written, or why it can't be read; large ones last."""
-        large: list[PhotoFile] = []
+        with downloads(due) as files:
+            large: list[GivenPhoto] = []
+            for photo, views, _, failure in self._label_small(due, files):
+                if views is None and failure is None:
+                    large.append(photo)
+                else:
+                    yield photo, failure
+            for photo in large:
+                yield photo, self._label_large(files.fetch(photo), bar)
+
+    def _label_small(
+        self, due: Sequence[GivenPhoto], files: Downloads
+    ) -> Generator[_ReadPhoto, None, None]:
+        """Label and write the photos that are not large; yield all."""
         threads, most = self.segmenter.caller_threads, self.labeler.photos_at_once
-        with closing(ordered_map(self._read, due, threads)) as read:
+        with (
+            closing(files.ahead(due)) as fetched,
+            closing(ordered_map(self._read, fetched, threads)) as read,
+        ):
             batches = grouped(read, _batch_key, most, WAITING_BATCHES * most)
             with closing(ordered_map(self._label, batches, threads)) as labeled:
-                for found in labeled:
-                    for photo, views, _, failure in found:
-                        if views is None and failure is None:
-                            large.append(photo)
-                        else:
-                            yield photo, failure
-        for photo in large:
-            yield photo, self._label_large(photo, bar)
+                for batch in labeled:
+                    yield from batch
 
-    def _read(self, photo: PhotoFile) -> _ReadPhoto:
+    def _read(self, fetched: Fetched) -> _ReadPhoto:
+        photo = fetched.photo
         try:
-            size = photo.current_size()
-            if is_large(size) or self.labeler.is_tiled(size):
-                return _ReadPhoto(photo)
-            image, shown = self._image(photo, size)
+            with fetched.opened() as file:
+                size = file.current_size()
+                if is_large(size) or self.labeler.is_tiled(size):
+                    return _ReadPhoto(photo)
+                image, shown = self._image(file, size)
         except DataError as error:
             return _ReadPhoto(photo, failure=error)
         return _ReadPhoto(photo, self.labeler.views(image, size), shown)
@@ -212,21 +226,22 @@ class PhotoPredictor:
                 self._write(read.photo, labeled, read.shown)
         return batch
 
-    def _label_large(self, photo: PhotoFile, bar: ProgressBar) -> DataError | None:
+    def _label_large(self, fetched: Fetched, bar: ProgressBar) -> DataError | None:
         """Label and write one large photo with all threads; return why it can't be read."""
         try:
-            size = photo.current_size()
-            image, shown = self._image(photo, size)
+            with fetched.opened() as file:
+                size = file.current_size()
+                image, shown = self._image(file, size)
         except DataError as error:
             return error
         labeled = self.labeler(
             image, size, progress=lambda done, of: bar.advance(0, f"tile {done} of {of}")
         )
         del image
-        self._write(photo, labeled, shown)
+        self._write(fetched.photo, labeled, shown)
         return None
 
-    def _write(self, photo: PhotoFile, labeled: PhotoLabels, shown: Image.Image | None) -> None:
+    def _write(self, photo: GivenPhoto, labeled: PhotoLabels, shown: Image.Image | None) -> None:
         path, colors = partial(_file, self.step.path), self.segmenter.classes.colors
         write_mask(path("masks", photo.id), labeled.labels, colors)
         if shown is not None:

@@ -1,0 +1,1 @@
+"""Photos in storages: addresses, listings and downloads through fsspec."""
