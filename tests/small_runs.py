@@ -70,7 +70,14 @@ SMALL: dict[str, Any] = {
     },
     "walk": {"steps": 64, "long_side": 64, "precision": "32"},
     "train_segmenter": {
-        "network": {"encoder": "test_efficientnet", "weights": "none", "output_stride": 16},
+        "network": {
+            "encoder": "test_efficientnet",
+            "weights": "none",
+            "output_stride": 16,
+            "decoder_channels": None,
+        },
+        "freeze_stride": 1,
+        "loss_stride": 1,
         "optimizer": {"name": "adamw", "lr": 0.001},
         "epochs": 1,
         "batch_size": 4,

@@ -405,7 +405,7 @@ def test_maps_that_cannot_be_tiled_are_refused(changes: list[str], message: str)
 def test_a_runs_recipe_gets_keys_that_were_added_since_as_before_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {"freeze_stride": 4, "network.decoder_channels": 64}
+    before = {"freeze_stride": 2, "network.decoder_channels": 64}
     monkeypatch.setattr(TrainSegmenter, "added_keys", before)
     recipe = load_recipe("lite0-cpu")
     values = recipe.model_dump(mode="json")
@@ -414,7 +414,7 @@ def test_a_runs_recipe_gets_keys_that_were_added_since_as_before_them(
     path = tmp_path / "recipe.yaml"
     path.write_text(f"{RECIPE_HEAD}\n{yaml.safe_dump(values)}")
     old = load_recipe(path)
-    assert old.train_segmenter.freeze_stride == 4
+    assert old.train_segmenter.freeze_stride == 2
     assert old.train_segmenter.network.decoder_channels == 64
     assert old.train_cam == recipe.train_cam
     path.write_text(yaml.safe_dump(values))  # a user's own: today's defaults

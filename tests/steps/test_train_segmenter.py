@@ -495,6 +495,7 @@ def test_only_the_encoders_batch_norms_are_frozen(
             r"of 64 at least, not 32.*Set it to 64",
         ),
         ({"network__architecture": "unett"}, "did you mean 'unet'"),
+        ({"freeze_stride": 4}, r"keep random weights.*freeze_stride\]\. Set it to 1"),
         ({"network__encoder": "no_such_net"}, "no encoder"),
         (
             {"behavior": "published", "freeze_batch_norm": False},

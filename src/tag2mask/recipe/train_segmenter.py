@@ -32,7 +32,7 @@ class SegmentationNetwork(Section):
     path of a file. If a recipe lacks the key and the encoder is the CAM network's backbone: its
     weights."""
     output_stride: Literal[8, 16, 32] = 16
-    decoder_channels: Count | None = None
+    decoder_channels: Count | None = 128
     """Channels of the decoder of deeplabv3, deeplabv3plus, pan and upernet; null: as published."""
 
 
@@ -97,9 +97,9 @@ class TrainSegmenter(Section):
     gradient_checkpointing: bool = False
     """Compute the encoder's activations again in the backward pass instead of keeping them, where
     timm supports it: less memory, more time, the same network."""
-    freeze_stride: Literal[1, 2, 4, 8] = 1
-    """Freeze the encoder's first layers, up to this output stride; 1: train all of them."""
-    loss_stride: Literal[1, 2, 4, 8] = 1
+    freeze_stride: Literal[1, 2, 4, 8] = 4
+    """Freeze the pretrained encoder's first layers, up to this output stride; 1: train all."""
+    loss_stride: Literal[1, 2, 4, 8] = 4
     """Image pixels per cell at which the loss compares logits and masks; 1: every pixel."""
     validate_epochs: NonNegativeCount = 0
     """Epochs between validations on masks of the validation split, of which the best network is

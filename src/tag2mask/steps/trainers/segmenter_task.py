@@ -277,11 +277,27 @@ def check_network(net: SegmentationNet, section: TrainSegmenter) -> None:
     """Check that a network can be trained as a section asks.
 
     Raises:
-        RecipeError: it can't take the crop, isn't the authors' network, or has no layers to freeze.
+        RecipeError: it can't take the crop, isn't the authors' network, or can't be frozen.
     """
     _check_crop(net, section)
     _check_behavior(net, section)
-    net.frozen(section.freeze_stride)
+    _check_freezing(net, section)
+
+
+def _check_freezing(net: SegmentationNet, section: TrainSegmenter) -> None:
+    """Check that frozen layers exist and were trained before.
+
+    Raises:
+        RecipeError: they can't be identified, or have random weights.
+    """
+    frozen = net.frozen(section.freeze_stride)
+    if frozen and section.network.weights == "none" and section.init_from is None:
+        raise RecipeError(
+            f"freeze_stride {section.freeze_stride} would keep random weights, as "
+            "train_segmenter.network.weights is none",
+            where="train_segmenter.freeze_stride",
+            fix="Set it to 1: all layers are trained.",
+        )
 
 
 def _check_behavior(net: SegmentationNet, section: TrainSegmenter) -> None:
