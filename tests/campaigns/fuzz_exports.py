@@ -124,7 +124,7 @@ def _write_binary(folder: Path) -> list[Path]:
 
 def _write_results(folder: Path) -> list[Path]:
     shape = {"image_id": 1, "category_id": 2, "score": 0.5}
-    codes = ({"size": [9, 11], "counts": [5, 94]}, [[0, 0, 3, 0, 3, 3]])
+    codes = ({"size": [9, 11], "counts": counts} for counts in ([5, 94], [0, 50, 49]))
     file = folder / "results.json"
     file.write_text(json.dumps([shape | {"segmentation": code} for code in codes]))
     return [file]

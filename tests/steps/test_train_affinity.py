@@ -266,9 +266,10 @@ def test_a_batch_smaller_than_the_processes_names_its_setting(
 ) -> None:
     from tag2mask.runtime.session import Runtime
 
+    runtime = one_rank()
     monkeypatch.setattr(Runtime, "world_size", property(lambda _: 5))
     with pytest.raises(RecipeError, match=r"train_affinity\.batch_size"):
-        train(data, labels, tmp_path / "model")
+        train_affinity(data, labels, recipe().train_affinity, tmp_path / "model", runtime)
 
 
 def test_a_trained_model_can_be_imported(data: PreparedData, tmp_path: Path) -> None:
