@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tag2mask.artifacts.section_values import flat_values
 from tag2mask.errors import RecipeError
-from tag2mask.recipe.effects import NEEDS, flat_settings
+from tag2mask.recipe.effects import NEEDS
 from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe, shipped_recipes
 from tag2mask.recipe.schema import Recipe
 
 
 def test_rules_name_settings_and_values_that_exist() -> None:
-    known = flat_settings(Recipe().model_dump(mode="json"))
+    known = flat_values(Recipe().model_dump(mode="json"))
     for need in NEEDS:
         assert need.other in known
         for key in need.keys:

@@ -12,7 +12,12 @@ from pydantic import BaseModel
 from tag2mask.artifacts.handles import section_name
 from tag2mask.artifacts.manifest import Identity, Input
 from tag2mask.artifacts.module_source import source_inputs
-from tag2mask.artifacts.section_values import deciding_values, own_modules, plain_values
+from tag2mask.artifacts.section_values import (
+    deciding_values,
+    flat_values,
+    own_modules,
+    plain_values,
+)
 from tag2mask.errors import RunFolderError
 
 
@@ -80,17 +85,6 @@ def input_differences(found: Identity, wanted: Identity) -> Iterator[str]:
         old_text, new_text = _fingerprint_text(old), _fingerprint_text(new)
         if old_text != new_text:
             yield f"input {name}: {old_text} -> {new_text}"
-
-
-def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return settings of nested sections by their dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flat_values(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _value_text(values: Mapping[str, Any], key: str) -> str:

@@ -17,6 +17,17 @@ def plain_values(section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return settings of nested sections by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flat_values(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def own_modules(section: BaseModel | Mapping[str, Any]) -> dict[str, str]:
     """Return the classes of the user's own that a section names, by key."""
     own: Callable[[], dict[str, str]] = getattr(section, "modules", dict)

@@ -7,10 +7,11 @@ a recipe of the user's own. Shipped recipes, and recipes that a run wrote, have 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tag2mask.artifacts.section_values import flat_values
 from tag2mask.errors import RecipeError
 from tag2mask.recipe.schema import Recipe
 
@@ -144,23 +145,12 @@ NEEDS = (
 own command takes them, unless the recipe names masks, which no such command reads."""
 
 
-def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of all keys of nested sections by their dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat_settings(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 def changed_keys(recipe: Recipe) -> set[str]:
     """Return the dotted keys whose values differ from their defaults."""
-    defaults = flat_settings(Recipe().model_dump(mode="json"))
+    defaults = flat_values(Recipe().model_dump(mode="json"))
     return {
         key
-        for key, value in flat_settings(recipe.model_dump(mode="json")).items()
+        for key, value in flat_values(recipe.model_dump(mode="json")).items()
         if value != defaults.get(key)
     }
 
@@ -172,7 +162,7 @@ def unmet_needs(recipe: Recipe, keys: Collection[str]) -> list[tuple[str, Need]]
         recipe: the recipe.
         keys: the dotted keys to check.
     """
-    values = flat_settings(recipe.model_dump(mode="json"))
+    values = flat_values(recipe.model_dump(mode="json"))
     return [
         (key, need)
         for key in sorted(keys)
@@ -218,7 +208,7 @@ def check_effects(
 
 
 def _no_effect(recipe: Recipe, key: str, need: Need) -> str:
-    values = flat_settings(recipe.model_dump(mode="json"))
+    values = flat_values(recipe.model_dump(mode="json"))
     wanted = " or ".join(_yaml(value) for value in need.values)
     return f"{key} has no effect with {need.other}={_yaml(values[need.other])} (it needs {wanted})"
 

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tag2mask.artifacts.section_values import flat_values
 from tag2mask.errors import RecipeError, nearest_hint
-from tag2mask.recipe.effects import check_effects, flat_settings
+from tag2mask.recipe.effects import check_effects
 from tag2mask.recipe.modules import check_consent, module_names
 from tag2mask.recipe.renamed import (
     COMMON_NAMES,
@@ -64,7 +65,7 @@ def load_recipe(
     alone = None if written or not effects else _valid_recipe(values)
     given: dict[str, Any] = {}
     for override in overrides:
-        given |= flat_settings(_override(values, override))
+        given |= flat_values(_override(values, override))
     recipe = recipe_from(values, where=where)
     if written and not allow_modules:
         named = module_names(recipe.model_dump(mode="json"))

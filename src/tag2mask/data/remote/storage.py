@@ -247,9 +247,9 @@ def _options(scheme: str) -> dict[str, Any]:
 
 
 def _version(info: Mapping[str, Any]) -> str:
-    """Return what a listing tells of a file's content: bytes, and a checksum or time."""
+    """Return what a listing says of a file's content: bytes, and a checksum or time."""
     keys = ("ETag", "etag", "md5Hash", "mtime", "created")
-    told = next((str(info[key]) for key in keys if info.get(key)), "")
+    stamp = next((str(info[key]) for key in keys if info.get(key)), "")
     size = info.get("size")
-    kept = "".join(character for character in told if character.isalnum() or character in "+/=.:")
-    return "" if size is None and not kept else f"{size}-{kept}"
+    plain = "".join(c for c in stamp if c.isalnum() or c in "+/=.:")
+    return "" if size is None and not plain else f"{size}-{plain}"

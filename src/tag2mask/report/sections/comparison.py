@@ -11,6 +11,7 @@ import numpy as np
 
 from tag2mask.artifacts.handles import Evaluation, PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.section_values import flat_values
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_mask_paths
 from tag2mask.data.masks import read_mask
@@ -25,7 +26,6 @@ from tag2mask.evaluation.wording import (
     with_unit,
 )
 from tag2mask.metrics.bootstrap import Interval
-from tag2mask.recipe.effects import flat_settings
 from tag2mask.report.page import (
     Block,
     Cell,
@@ -95,7 +95,7 @@ def _flat(text: str) -> dict[str, str]:
         values = parse_yaml(text)
     except ValueError:
         return {}
-    found: Mapping[str, Any] = flat_settings(values) if isinstance(values, dict) else {}
+    found: Mapping[str, Any] = flat_values(values) if isinstance(values, dict) else {}
     return {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()
     }
