@@ -292,6 +292,9 @@ def test_running_out_of_gpu_memory(
     message = error_of(run(photos, settings, out))
     assert "ran out of memory" in message
     assert "train_cam.batch_size" in message
+    assert "set train_cam.gradient_checkpointing=true" in message
+    message = error_of(run(photos, settings, out, "--set", "train_cam.gradient_checkpointing=true"))
+    assert "train_cam.batch_size" in message and "checkpointing" not in message
 
 
 def test_an_unreadable_photo_in_the_middle_of_a_run(

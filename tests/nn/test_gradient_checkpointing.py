@@ -9,7 +9,7 @@ from torch import nn
 from tag2mask.errors import RecipeError
 from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
-from tag2mask.nn.gradient_checkpointing import checkpoint_gradients, saved_bytes
+from tag2mask.nn.gradient_checkpointing import can_checkpoint, checkpoint_gradients, saved_bytes
 
 
 def test_saved_bytes_are_those_of_the_kept_tensors() -> None:
@@ -65,6 +65,21 @@ def test_modes_and_statistics_stay() -> None:
     assert [module.training for module in backbone.modules()] == modes
     assert len(set(modes)) == 2
     assert all(torch.equal(state[n], tensor) for n, tensor in backbone.state_dict().items())
+
+
+def test_asking_whether_a_network_can_changes_nothing() -> None:
+    torch.manual_seed(0)
+    for name, stride, expected in (
+        ("test_vit", "auto", True),
+        ("test_efficientnet", 16, True),
+        ("dla46_c", 32, False),
+    ):
+        backbone = TimmBackbone(name, output_stride=stride)
+        image = torch.zeros(1, 3, 2 * backbone.size_multiple, 2 * backbone.size_multiple)
+        before = saved_bytes(lambda backbone=backbone, image=image: backbone(image))
+        assert can_checkpoint(backbone.net) == expected, name
+        assert saved_bytes(lambda backbone=backbone, image=image: backbone(image)) == before
+    assert not can_checkpoint(None)
 
 
 def test_networks_that_cannot_are_named() -> None:

@@ -18,6 +18,11 @@ def test_out_of_memory_names_the_settings() -> None:
         explain_out_of_memory("a", "b"),
     ):
         raise torch.OutOfMemoryError
+    with (
+        pytest.raises(DeviceError, match=r"memory\. Lower a or b, or set c\.d=true\."),
+        explain_out_of_memory("a", "b", switch="c.d"),
+    ):
+        raise torch.OutOfMemoryError
     for error in (KeyError("a"), RuntimeError("shapes don't match")):
         with pytest.raises(type(error), match=str(error.args[0])), explain_out_of_memory("a"):
             raise error

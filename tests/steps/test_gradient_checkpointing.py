@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 from segmenter_scenes import mask_drawer
 
 from small_runs import one_rank, recipe, trained
@@ -15,6 +16,7 @@ from tag2mask.nn import gradient_checkpointing
 from tag2mask.pipeline.estimates import estimate
 from tag2mask.recipe.loading import load_recipe, recipe_from
 from tag2mask.steps.train_segmenter import train_segmenter
+from tag2mask.steps.trainers.training import checkpointing_switch
 from tag2mask.steps.trainers.trial_networks import try_networks
 
 
@@ -82,6 +84,16 @@ def test_a_network_without_it_is_refused_at_the_start_of_a_run(tmp_path: Path) -
             continue
         with pytest.raises(RecipeError, match=r"train_cam: timm can't compute the activations"):
             try_networks(section, None, None, built=None, run=tmp_path)
+
+
+def test_it_is_named_where_it_would_save_memory() -> None:
+    model = timm.create_model("test_efficientnet", features_only=True)
+    for name in ("train_cam", "train_segmenter"):
+        section = getattr(recipe(), name)
+        assert checkpointing_switch(section, model) == f"{name}.gradient_checkpointing"
+        assert checkpointing_switch(section, None) is None
+        for change in ({"gradient_checkpointing": True}, {"freeze_batch_norm": False}):
+            assert checkpointing_switch(section.model_copy(update=change), model) is None
 
 
 @pytest.mark.parametrize("section", ["train_cam", "train_segmenter"])

@@ -55,6 +55,7 @@ class TinyTask:
     """
 
     section_name = "tiny"
+    memory_switch: str | None = None
 
     def __init__(
         self,

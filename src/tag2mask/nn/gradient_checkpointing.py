@@ -38,6 +38,18 @@ def checkpoint_gradients(model: Any, run: Callable[[], Iterable[Tensor]], *, whe
         )
 
 
+def can_checkpoint(model: Any) -> bool:
+    """Return whether timm can compute the activations of a model again, where none are yet."""
+    if not hasattr(model, "set_grad_checkpointing"):
+        return False
+    try:
+        model.set_grad_checkpointing(True)
+    except (AssertionError, NotImplementedError):
+        return False
+    model.set_grad_checkpointing(False)
+    return True
+
+
 def _saves_memory(model: nn.Module, run: Callable[[], Iterable[Tensor]]) -> bool:
     """Switch gradient checkpointing on, and return whether less is kept then."""
     modes = [(module, module.training) for module in model.modules()]

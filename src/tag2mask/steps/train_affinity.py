@@ -192,6 +192,7 @@ class _AffinityTask:
     """AffinityNet as a task for the training loop."""
 
     section_name = "train_affinity"
+    memory_switch = None
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -78,6 +79,10 @@ class Task(Protocol):
     def section_name(self) -> str:
         """Section of the recipe with the task's settings, for error messages."""
 
+    @property
+    def memory_switch(self) -> str | None:
+        """Recipe key that would save memory if it were true; None: it is, or there is none."""
+
     def batches(self, start: int, stop: int) -> Iterable[Any]:
         """Return batches ``start .. stop - 1``, counted from the beginning of training."""
 
@@ -132,8 +137,13 @@ def fit(
         runtime.device.type,
         enabled=resolve_precision(settings.precision, runtime.device) is torch.float16,
     )
-    memory_settings = (f"{task.section_name}.batch_size", f"{task.section_name}.crop")
-    with explain_out_of_memory(*memory_settings):
+    explain = partial(
+        explain_out_of_memory,
+        f"{task.section_name}.batch_size",
+        f"{task.section_name}.crop",
+        switch=task.memory_switch,
+    )
+    with explain():
         module, _ = runtime.setup(task.module, optimizer)
         # After `setup`: the state of the optimizer is loaded to the device of its parameters.
         average = _average(task.module, settings.ema)
@@ -162,7 +172,7 @@ def fit(
         runtime.progress(settings.steps, name, done=first) as bar,
     ):
         for step in range(first, settings.steps):
-            with explain_out_of_memory(*memory_settings):
+            with explain():
                 metrics = loop.step(step, batches)
                 if average is not None:
                     average.update_parameters(task.module)

@@ -28,7 +28,12 @@ from tag2mask.seam.parts import Transform, ViewsPart
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.steps.trainers.cam_parts import extra_losses, own_views
 from tag2mask.steps.trainers.fitting_sizes import fitting_crop, fitting_multiple
-from tag2mask.steps.trainers.training import fit_settings, network_optimizer, rank_batches
+from tag2mask.steps.trainers.training import (
+    checkpointing_switch,
+    fit_settings,
+    network_optimizer,
+    rank_batches,
+)
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
 from tag2mask.training.optim import freeze, train_mode
@@ -148,6 +153,7 @@ class CamTask:
     ) -> None:
         backbone = net.backbone
         self.module = seam_objective(net, section)
+        self.memory_switch = checkpointing_switch(section, getattr(backbone, "net", None))
         self.net = net
         self.section = section
         self.runtime = runtime

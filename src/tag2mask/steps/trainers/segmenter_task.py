@@ -34,7 +34,7 @@ from tag2mask.segmentation.labels import compare_with_masks
 from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
-from tag2mask.steps.trainers.training import fit_settings, rank_batches
+from tag2mask.steps.trainers.training import checkpointing_switch, fit_settings, rank_batches
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.log import write_validation
 from tag2mask.training.mixture import PhotoChoice, PhotoMix
@@ -130,6 +130,7 @@ class SegmenterTask:
             freeze(self.backbone, first, batch_norm=section.freeze_batch_norm)
         if section.gradient_checkpointing:
             checkpoint_encoder(net)
+        self.memory_switch = checkpointing_switch(section, getattr(net.backbone, "model", None))
         channels_last = net.to(memory_format=torch.channels_last)
         self.module = SegmenterObjective(channels_last, section.loss_stride)
         self.section = section

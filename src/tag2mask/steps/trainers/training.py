@@ -13,6 +13,7 @@ from tag2mask.artifacts.files import atomic_write, digest
 from tag2mask.artifacts.handles import MODEL_FILE, TrainedModel
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.nn.class_matching import ClassMatch
+from tag2mask.nn.gradient_checkpointing import can_checkpoint
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.session import Runtime
@@ -64,6 +65,19 @@ def fit_settings(section: TrainingSection, photos: int) -> FitSettings:
         log_every=section.log_every,
         seed=section.seed,
     )
+
+
+def checkpointing_switch(section: TrainCam | TrainSegmenter, model: object) -> str | None:
+    """Return the recipe key of gradient checkpointing where it would save memory, else None.
+
+    Args:
+        section: settings.
+        model: the pretrained network, as timm built it; None: it isn't timm's.
+    """
+    if section.gradient_checkpointing or not section.freeze_batch_norm:
+        return None
+    name = "train_cam" if isinstance(section, TrainCam) else "train_segmenter"
+    return f"{name}.gradient_checkpointing" if can_checkpoint(model) else None
 
 
 def network_optimizer(
