@@ -68,8 +68,10 @@ class Cluster:
             started.append(begin([*launcher, *map(str, (*words, *more))], changes))
         return started
 
-    def srun(self, *words: str | Path) -> list[Node]:
-        """Start a command as srun would, with its variables."""
+    def srun(
+        self, *words: str | Path, second: tuple[str | Path, ...] = (), nodes: str = "01"
+    ) -> list[Node]:
+        """Start a command as srun would, with its variables; the second gets further words."""
         job = {
             "SLURM_JOB_ID": str(free_port()),
             "SLURM_JOB_NAME": "masks",
@@ -82,8 +84,11 @@ class Cluster:
             "MASTER_PORT": str(free_port()),
         }
         return [
-            begin(command(*words), job | {"SLURM_PROCID": rank, "SLURM_NODEID": rank})
-            for rank in ("0", "1")
+            begin(
+                command(*words, *(second if rank == "1" else ())),
+                job | {"SLURM_PROCID": rank, "SLURM_NODEID": rank},
+            )
+            for rank in nodes
         ]
 
 
@@ -290,3 +295,39 @@ def test_a_node_without_the_photos_ends_both(cluster: Cluster) -> None:
     assert (code, other_code) == (1, 1)
     assert "no such data folder" in other
     assert "rank 1 (host" in stderr and "Its own message says why" in stderr
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [(("--recipe", "missing.yaml"), "missing.yaml"), (("--no-such-option",), "No such option")],
+)
+def test_a_node_that_fails_before_it_is_connected_ends_the_other(
+    cluster: Cluster, launcher: str, wrong: tuple[str, ...], message: str
+) -> None:
+    out = cluster.root / "failed-early"
+    start = getattr(cluster, launcher)
+    began = time.monotonic()
+    (code, _, stderr), (other_code, _, other) = end(start(*cluster.words(out), second=wrong))
+    assert time.monotonic() - began < MINUTE
+    assert code == 1 and other_code != 0
+    assert message in other
+    assert f"error: rank 1 (host {socket.gethostname()}, process " in stderr
+    assert "stopped before all were connected" in stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("started", "message"),
+    [("0", "rank 1 did not start this command within"), ("1", "could not be connected")],
+)
+def test_a_node_that_was_not_started_is_named_in_time(
+    cluster: Cluster, started: str, message: str
+) -> None:
+    out = cluster.root / "alone-of-two"
+    began = time.monotonic()
+    ((code, _, stderr),) = end(cluster.srun(*cluster.words(out), nodes=started))
+    assert time.monotonic() - began < 2.5 * MINUTE
+    assert code == 1 and message in stderr
+    assert f"waiting for rank {1 - int(started)}, " in stderr
+    assert not out.exists()

@@ -17,6 +17,18 @@ from tag2mask.cli.interrupts import (
 def main() -> None:
     """Run the command line; always raises SystemExit."""
     try:
+        _run()
+    except BaseException as error:
+        if not isinstance(error, SystemExit) or error.code:
+            from tag2mask.runtime.meeting import report_early_end
+
+            report_early_end()
+        raise
+
+
+def _run() -> None:
+    """Run it, and end as interrupted where it was."""
+    try:
         catch_interrupts()
         from tag2mask.cli.app import app
 

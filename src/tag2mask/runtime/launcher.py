@@ -8,10 +8,14 @@ machine itself. Needs no torch.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Literal
 
 from tag2mask.errors import NodesError
+
+BEGUN = time.monotonic()
+"""When this process began, nearly: the command line imports this module before torch."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 from tag2mask.errors import NodesError
 from tag2mask.runtime.launcher import Launch
+from tag2mask.runtime.meeting import MeetingPlace, meet
 
-CONNECT_TIME = timedelta(minutes=10)
-"""How long the processes may take until all are connected: containers differ in how fast they
-start."""
 _PATIENCE = timedelta(days=30)
 """The first process may list millions of photos while the others wait."""
 
@@ -46,14 +44,25 @@ def cluster_environment(launch: Launch | None) -> ClusterEnvironment:
     return TorchElasticEnvironment() if launch.by == "torchrun" else SLURMEnvironment()
 
 
-def launch_processes(fabric: Fabric) -> None:
-    """Start or connect the processes.
+def meeting_place(launch: Launch) -> MeetingPlace:
+    """Return where the processes of a launcher meet."""
+    environment = cluster_environment(launch)
+    return MeetingPlace(launch, environment.main_address, environment.main_port)
+
+
+def launch_processes(fabric: Fabric, launch: Launch | None) -> None:
+    """Start the processes, or connect those of a launcher.
 
     Raises:
-        NodesError: they can't be connected.
+        NodesError: they can't be connected, or one of them failed before.
     """
+    store = None
+    connected = torch.distributed.is_initialized()
     try:
+        if launch is not None and launch.nodes * launch.processes > 1 and not connected:
+            store = meet(meeting_place(launch))
         fabric.launch()
+        del store  # the first process may have been its host until here
     except torch.distributed.DistError as error:
         place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
         reason = (str(error).splitlines() or [type(error).__name__])[0]

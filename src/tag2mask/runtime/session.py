@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -27,10 +28,10 @@ from tag2mask.errors import Tag2MaskError
 from tag2mask.runtime.agreement import check_same, installed_version
 from tag2mask.runtime.devices import leave_group_at_exit, pick_device
 from tag2mask.runtime.launcher import find_launch
+from tag2mask.runtime.meeting import patience
 from tag2mask.runtime.peers import Listener, Member, is_watching, start_watch
 from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.processes import (
-    CONNECT_TIME,
     cluster_environment,
     launch_processes,
     started_processes,
@@ -96,13 +97,15 @@ class Runtime:
                 precision="32-true",
                 # One forward call per step serves both branches; frozen buffers need no broadcast.
                 strategy=DDPStrategy(
-                    timeout=CONNECT_TIME, broadcast_buffers=False, find_unused_parameters=True
+                    timeout=timedelta(seconds=patience()),
+                    broadcast_buffers=False,
+                    find_unused_parameters=True,
                 )
                 if devices * nodes > 1
                 else "auto",
                 plugins=[cluster_environment(launch)],
             )
-            launch_processes(fabric)
+            launch_processes(fabric, launch)
         runtime = cls(fabric, (0 if kind == "cpu" else 2) if workers is None else workers)
         if runtime.world_size > 1 and not is_watching():
             leave_group_at_exit()
