@@ -102,6 +102,11 @@ def affinity_step(section: TrainAffinity) -> Callable[[], None]:
     return _step(net, section.precision, lambda: [net.embed(image, valid)])
 
 
+def encoder_weights(section: TrainSegmenter) -> str:
+    """Return weights of the encoder; ImageNet's where it would start from a trained CAM network."""
+    return "packaged" if section.starts_from_cam else section.network.weights
+
+
 def segmenter_step(
     section: TrainSegmenter,
     device: torch.device = CPU,
@@ -114,7 +119,7 @@ def segmenter_step(
         device: where to run.
         faster: compiles the forward pass.
     """
-    net = build_segmenter(segmenter_spec(section, CLASSES, ()), weights=section.network.weights)
+    net = build_segmenter(segmenter_spec(section, CLASSES, ()), weights=encoder_weights(section))
     assert isinstance(net.backbone, nn.Module)
     freeze(net.backbone, net.frozen(section.freeze_stride), batch_norm=section.freeze_batch_norm)
     net = _on(net, device).train()

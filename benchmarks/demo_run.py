@@ -27,6 +27,7 @@ TOY = (
     "walk.long_side=64",
     "train_segmenter.network.encoder=test_efficientnet",
     "train_segmenter.network.weights=none",
+    "train_segmenter.freeze_stride=1",
     "train_segmenter.max_steps=1",
     "train_segmenter.crop=64",
     "train_segmenter.long_side=64",

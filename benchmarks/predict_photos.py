@@ -14,6 +14,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
+from benchmarks.bare_networks import encoder_weights
 from benchmarks.measure import Row, side_by_side
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.images import read_image
@@ -120,7 +121,7 @@ def network() -> tuple[SegmentationNet, TorchSegmenter]:
     section, classes = load_recipe("lite0-cpu").train_segmenter, ClassSet(VOC_NAMES)
     torch.manual_seed(0)
     spec = segmenter_spec(section, classes, ())
-    net = build_segmenter(spec, weights=section.network.weights).eval()
+    net = build_segmenter(spec, weights=encoder_weights(section)).eval()
     net = net.to(memory_format=torch.channels_last)
     return net, TorchSegmenter(net, classes, spec.long_side, CPU)
 

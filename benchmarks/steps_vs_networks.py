@@ -74,9 +74,10 @@ def affinity_step(*, toy: bool = False) -> Row:
 def segmenter_step(*, toy: bool = False) -> Row:
     """Compare a step of ``train-segmenter`` with the network up to its logits."""
     section, data = _recipe(toy).train_segmenter, _prepared(toy)
-    masks = PseudoMaskFolder.open(demo_run(toy=toy) / "pseudo-masks")
+    run = demo_run(toy=toy)
+    masks, cam = PseudoMaskFolder.open(run / "pseudo-masks"), CamModel.open(run / "train-cam")
     return _training(
-        lambda out: train_segmenter(data, masks, section, out, _runtime()),
+        lambda out: train_segmenter(data, masks, section, out, _runtime(), cam),
         bare_networks.segmenter_step(section),
         toy=toy,
     )

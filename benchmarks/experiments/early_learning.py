@@ -36,7 +36,13 @@ from scipy.optimize import curve_fit
 from torch import Tensor, nn
 
 from tag2mask.artifacts.files import file_digest
-from tag2mask.artifacts.handles import IMPORTED, PreparedData, PseudoMaskFolder, SegmenterModel
+from tag2mask.artifacts.handles import (
+    IMPORTED,
+    CamModel,
+    PreparedData,
+    PseudoMaskFolder,
+    SegmenterModel,
+)
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import BACKGROUND, IGNORE
@@ -193,6 +199,7 @@ def correct(
 def train_early(
     data: PreparedData,
     masks: PseudoMaskFolder,
+    cam: CamModel,
     section: TrainSegmenter,
     out: Path,
     epochs: int,
@@ -204,7 +211,7 @@ def train_early(
     task = partial(CurveTask, file=out.parent / CURVE)
     with mock.patch.object(train_segmenter, "SegmenterTask", task):
         return train_segmenter.train_segmenter(
-            data, masks, section.model_copy(update=changes), out, runtime
+            data, masks, section.model_copy(update=changes), out, runtime, cam
         )
 
 
@@ -276,8 +283,9 @@ def main(words: Sequence[str] | None = None) -> None:
         if not step.complete:
             network = step.path / SegmenterModel.step
             runtime = Runtime.start(**recipe.runtime.model_dump())
+            cam = CamModel.open(run / CamModel.step)
             model = train_early(
-                data, masks, recipe.train_segmenter, network, options.epochs, runtime
+                data, masks, cam, recipe.train_segmenter, network, options.epochs, runtime
             )
             flat = flat_classes(read_curve(step.path / CURVE), options.ratio)
             labeler = labeler_of(model, recipe, scales)

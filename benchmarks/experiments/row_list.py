@@ -109,9 +109,9 @@ TRUSTED_PIXELS = (
 )
 ENCODER = (
     Experiment(
-        "encoder of train-cam",
+        "encoder of ImageNet",
         SEAM,
-        ("train_segmenter.network.weights={base}/train-cam/model.safetensors",),
+        ("train_segmenter.network.weights=packaged",),
     ),
 )
 ENSEMBLES = (

@@ -32,13 +32,22 @@ from benchmarks.experiments.row_scores import gains, run_row
 from benchmarks.experiments.tune_split import LISTS, TUNE_PHOTOS, make_tune_split, read_ids
 from benchmarks.measure import commit, machine
 from tag2mask.ablation.trials import seed_options, slug
-from tag2mask.artifacts.handles import STEPS, CamMaps, Evaluation, Handle, PseudoMaskFolder
+from tag2mask.artifacts.handles import (
+    MODEL_FILE,
+    STEPS,
+    CamMaps,
+    CamModel,
+    Evaluation,
+    Handle,
+    PseudoMaskFolder,
+)
 from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
 from tag2mask.data.inventory import Split
 from tag2mask.errors import Tag2MaskError
 
 LOG = Path(__file__).with_name("rows.jsonl")
 RECIPE = "lite0-cpu"
+WEIGHTS = "train_segmenter.network.weights"
 SUCCESS = (0, 3)
 """Exit codes of runs that reached their end; 3: photos were skipped."""
 Row = dict[str, Any]
@@ -118,8 +127,9 @@ class Runs:
         if own.masks is not None:
             folder = out.with_name(f"{out.name}-masks")
             sources = self._sources(own.masks, seed, PseudoMaskFolder)
+            encoder = f"{WEIGHTS}={sources[0] / CamModel.step / MODEL_FILE}"
             call(own.masks, folder, [source / PseudoMaskFolder.step for source in sources])
-            begin += ["--masks", str(folder)]
+            begin += ["--masks", str(folder), "--set", encoder]
         if own.maps is not None or own.keep is not None:
             tag2mask(*begin, "--until", own.keep or CamMaps.step)
             begin = place  # with its own recipe

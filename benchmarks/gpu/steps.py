@@ -162,7 +162,7 @@ class RunSteps:
         masks, batch = PseudoMaskFolder.open(out), recipe.train_segmenter.batch_size
         out = training(
             SegmenterModel,
-            lambda to: train_segmenter(data, masks, recipe.train_segmenter, to, runtime),
+            lambda to: train_segmenter(data, masks, recipe.train_segmenter, to, runtime, model),
             batch,
         )
         segmenter = SegmenterModel.open(out)

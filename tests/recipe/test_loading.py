@@ -330,6 +330,23 @@ def test_the_given_values_are_not_changed(tmp_path: Path) -> None:
     assert values == before
 
 
+def test_the_encoder_starts_from_the_cam_network_where_there_is_one() -> None:
+    def weights(values: dict[str, Any]) -> str:
+        return recipe_from(values).train_segmenter.network.weights
+
+    truncated = {"train_cam": {"truncate_backbone": True, "pcm": {"enabled": False}}}
+    resnet = {"train_cam": {"backbone": {"name": "resnet18", "weights": "none"}}}
+    assert weights({}) == weights({"train_cam": {"epochs": 2}}) == "cam"
+    assert weights({"train_cam": {"backbone": {"output_stride": 8}}}) == "cam"
+    assert weights({"train_segmenter": {"network": {"encoder": "resnet18"}}}) == "packaged"
+    others: list[dict[str, Any]] = [{"masks": "drawn"}, truncated, resnet]
+    chosen = {"train_segmenter": {"network": {"weights": "cam"}}}
+    for other in others:
+        assert weights(other) == "packaged"
+        with pytest.raises(RecipeError, match=r"train_segmenter\.network\.weights: .*cam|CAM"):
+            recipe_from(other | chosen)
+
+
 def test_a_segmentation_network_on_the_cam_networks_backbone_takes_its_weights() -> None:
     backbone = {"name": "resnet38", "weights": "a.params", "output_stride": 8}
     network = {"architecture": "deeplabv1", "encoder": "resnet38", "output_stride": 8}

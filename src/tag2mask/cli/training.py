@@ -122,6 +122,14 @@ def train_segmenter(
     masks: Annotated[
         Path | None, typer.Option("--masks", help="Folder written by `pseudo-masks`.")
     ] = None,
+    cam: Annotated[
+        Path | None,
+        typer.Option(
+            "--cam",
+            help="Folder written by `train-cam`, whose weights the encoder starts from where "
+            "`train_segmenter.network.weights` is cam.",
+        ),
+    ] = None,
     recipe: RecipeName = DEFAULT_RECIPE,
     overrides: Overrides = None,
     import_file: Annotated[
@@ -151,12 +159,20 @@ def train_segmenter(
         with redo_step(SegmenterModel, out, redo, yes):
             made = step.import_model(import_file, out)
         finish_step(made)
+    if cam is not None and not settings.train_segmenter.starts_from_cam:
+        raise typer.BadParameter(
+            "--cam has no effect: train_segmenter.network.weights is "
+            f"{settings.train_segmenter.network.weights}; set it to cam"
+        )
     if data is not None:
         check_start_outside("train_segmenter.init_from", settings.train_segmenter.init_from, out)
         connect(settings)
         prepared = PreparedData.open(data)
         found = None if masks is None else PseudoMaskFolder.open(masks)
+        start = None if cam is None else CamModel.open(cam)
         runtime = start_runtime(settings, out, prepared)
         with redo_step(SegmenterModel, out, redo, yes, runtime):
-            made = step.train_segmenter(prepared, found, settings.train_segmenter, out, runtime)
+            made = step.train_segmenter(
+                prepared, found, settings.train_segmenter, out, runtime, start
+            )
         finish_step(made)

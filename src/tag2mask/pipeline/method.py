@@ -84,15 +84,16 @@ def run_steps(
     else:
         made = yield from _make_masks(prepared, recipe, folder, runtime, start, update)
     masks, maps = made.masks, made.maps
+    cam = made.cam if recipe.train_segmenter.starts_from_cam else None
 
     predictions: Predictions | None = None
     if includes(recipe, SegmenterModel):
         from tag2mask.steps.predict import predict_prepared
         from tag2mask.steps.train_segmenter import train_segmenter
 
-        out = folder(SegmenterModel, prepared, masks)
+        out = folder(SegmenterModel, prepared, masks, *([] if cam is None else [cam]))
         segmenter = _kept(SegmenterModel, out, update) or train_segmenter(
-            prepared, masks, recipe.train_segmenter, out, runtime
+            prepared, masks, recipe.train_segmenter, out, runtime, cam
         )
         yield segmenter
 
@@ -108,9 +109,10 @@ def run_steps(
 
 @dataclass(frozen=True)
 class _Masks:
-    """Masks, and the maps that they were made from; of given masks, none are known."""
+    """Masks, and the network and the maps that they were made from, which given masks lack."""
 
     masks: PseudoMaskFolder
+    cam: CamModel | None = None
     maps: AnyMaps | None = None
     earlier: tuple[AnyMaps, ...] = ()
 
@@ -171,7 +173,7 @@ def _make_masks(
         prepared, maps, recipe.pseudo_masks, folder(PseudoMaskFolder, prepared, maps), runtime
     )
     yield masks
-    return _Masks(masks, maps, earlier)
+    return _Masks(masks, model, maps, earlier)
 
 
 def _kept(kind: type[HandleT], path: Path, update: bool) -> HandleT | None:

@@ -25,7 +25,7 @@ from tag2mask.recipe.sections import (
     Tune,
     Walk,
 )
-from tag2mask.recipe.train_segmenter import SegmentationNetwork, TrainSegmenter
+from tag2mask.recipe.train_segmenter import CAM_WEIGHTS, SegmentationNetwork, TrainSegmenter
 from tag2mask.recipe.training import BackboneSettings, TrainAffinity, TrainCam
 
 
@@ -56,24 +56,30 @@ class Recipe(Section):
     def _same_backbone(cls, values: Any) -> Any:
         """Copy settings of the CAM network's backbone that other networks' sections leave out.
 
-        AffinityNet takes the backbone, and a segmentation network with this backbone its weights.
+        AffinityNet takes the backbone, and a segmentation network with this backbone its weights:
+        those that the recipe names, else those that `train-cam` gives it.
         """
         backbone = inner_section(values, "train_cam", "backbone")
-        if not backbone:
+        if backbone is None:
             return values
         known = {
             key: value for key, value in backbone.items() if key in BackboneSettings.model_fields
         }
         affinity = inner_section(values, "train_affinity", "backbone")
-        if affinity is not None:
+        if known and affinity is not None:
             values = _replaced(values, "train_affinity", "backbone", {**known, **affinity})
         network = inner_section(values, "train_segmenter", "network")
-        if network is not None and "weights" in known:
+        if network is not None and "weights" not in network:
             name = known.get("name", BackboneSettings().name)
-            if network.get("encoder", SegmentationNetwork().encoder) == name:
-                values = _replaced(
-                    values, "train_segmenter", "network", {"weights": known["weights"], **network}
-                )
+            same = network.get("encoder", SegmentationNetwork().encoder) == name
+            whole = not values.get("train_cam", {}).get("truncate_backbone", False)
+            trained = same and whole and values.get("masks") is None
+            weights = CAM_WEIGHTS if trained else SegmentationNetwork().weights
+            if same:
+                weights = known.get("weights", weights)
+            values = _replaced(
+                values, "train_segmenter", "network", {**network, "weights": weights}
+            )
         return values
 
     @model_validator(mode="after")
@@ -107,6 +113,7 @@ class Recipe(Section):
                 "train_segmenter.masks: ground truth doesn't learn from the masks that are given; "
                 "set pseudo or mixed, or masks=null"
             )
+        self._check_cam_weights()
         if not self.walk.scales:
             raise ValueError("walk.scales: at least one scale")
         if self.walk.behavior == "published" and self.walk.scales != (1.0,):
@@ -150,6 +157,23 @@ class Recipe(Section):
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):
             raise ValueError("evaluate.thresholds: must be strictly increasing")
         return self
+
+    def _check_cam_weights(self) -> None:
+        """Check that the encoder of the segmentation network can start from the CAM network."""
+        segmenter, cam = self.train_segmenter, self.train_cam
+        if not (segmenter.enabled and segmenter.starts_from_cam):
+            return
+        key = "train_segmenter.network.weights"
+        if self.masks is not None:
+            raise ValueError(
+                f"{key}: a run of given masks trains no CAM network to start from; set packaged, "
+                "or the file of one"
+            )
+        if segmenter.network.encoder != cam.backbone.name or cam.truncate_backbone:
+            raise ValueError(
+                f"{key}: cam needs the whole backbone of train_cam as encoder, and this is "
+                f"{segmenter.network.encoder}; set packaged, hub or a file"
+            )
 
     def _check_map_tiles(self) -> None:
         """Check that the maps of ``infer-cam`` can be computed in the tiles that are asked for."""

@@ -79,7 +79,7 @@ class InferCam(Section):
     plain one, spread along the attention of a ViT."""
     long_side: Side | None = 384
     """The photo's long side at scale 1, px; null: its own size (published)."""
-    scales: tuple[Scale, ...] = (1.0, 1.5, 2.0)
+    scales: tuple[Scale, ...] = (1.0, 1.5)
     """Scales of the views whose maps are averaged."""
     flip: bool = True
     """Also average the maps of the mirrored views."""

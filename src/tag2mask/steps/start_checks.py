@@ -139,7 +139,7 @@ def check_train_segmenter(start: Start) -> None:
 
         raise no_validation_masks(where)
     if section.init_from is not None:
-        from tag2mask.steps.train_segmenter import check_start_model
+        from tag2mask.steps.trainers.segmenter_start import check_start_model
 
         check_start_model(section, start.inventory.class_names)
 

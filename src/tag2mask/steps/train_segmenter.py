@@ -13,11 +13,8 @@ still lists them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
@@ -25,28 +22,20 @@ from tag2mask.artifacts.handles import (
     MASKS_MADE_BY,
     MODEL_FILE,
     WITHOUT_TAGGED_PIXELS,
+    CamModel,
     Handle,
     PreparedData,
     PseudoMaskFolder,
     SegmenterModel,
 )
-from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.step_folder import Step, step_folder
-from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
+from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import Sample, masks_fingerprint, read_classes
 from tag2mask.data.photos import read_sample_mask
-from tag2mask.errors import DataError, WeightsError, in_section
-from tag2mask.nn.class_matching import (
-    ClassMatch,
-    Trained,
-    architecture_error,
-    load_trained,
-    match_classes,
-)
+from tag2mask.errors import DataError, in_section
 from tag2mask.recipe.train_segmenter import TrainSegmenter
-from tag2mask.recipe.training import weight_file
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.labels import (
     LabeledPhotos,
@@ -57,14 +46,13 @@ from tag2mask.segmentation.labels import (
 )
 from tag2mask.segmentation.loading import check_not_exported
 from tag2mask.segmentation.networks import (
-    SegmentationNet,
-    SegmenterSpec,
     build_segmenter,
     load_segmenter,
     save_segmenter,
 )
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_results, shows_any
 from tag2mask.steps.photo_loops.per_photo import check_masks_as_written
+from tag2mask.steps.trainers.segmenter_start import first_weights, start_from, start_inputs
 from tag2mask.steps.trainers.segmenter_task import (
     LAST,
     SegmenterTask,
@@ -91,6 +79,7 @@ def train_segmenter(
     section: TrainSegmenter,
     out: Path,
     runtime: Runtime,
+    cam: CamModel | None = None,
 ) -> SegmenterModel:
     """Train a segmentation network.
 
@@ -100,13 +89,14 @@ def train_segmenter(
         section: settings.
         out: folder to write; a partial one of the same settings is resumed from its checkpoint.
         runtime: where to run.
+        cam: the trained CAM network that the encoder starts from with ``network.weights: cam``.
 
     Raises:
         DataError: no mask shows any foreground; masks missing, replaced since their step wrote
             them, or of other photos or classes; none
             in the data where they are asked for; a photo can't be read (unless ``skip_bad``).
         RecipeError: unknown network, or one that can't do what is asked; a crop that doesn't fit
-            it; batches too small for the devices.
+            it; batches too small for the devices; no CAM network to start from.
         WeightsError: the weights or the checkpoint can't be used; ``init_from`` is of another
             architecture.
         DeviceError: out of memory, on the device or where photos are read.
@@ -116,7 +106,7 @@ def train_segmenter(
         SegmenterModel,
         out,
         section=section,
-        inputs=_inputs(data, masks, section, out),
+        inputs=_inputs(data, masks, section, out, cam),
         rank=runtime.rank,
     ) as step:
         if step.complete:
@@ -129,7 +119,7 @@ def train_segmenter(
             photos = pseudo_labeled(data, masks)
         if section.masks == "mixed" and not photos.sure:
             raise no_sure_masks(data.path)
-        training = _SegmenterTraining(data, section, runtime, step)
+        training = _SegmenterTraining(data, section, runtime, step, first_weights(section, cam))
         empty = training.empty_masks(photos)
         left_out = set(empty.ids)
         samples = [sample for sample in photos.samples if sample.id not in left_out]
@@ -170,49 +160,12 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
     return import_network(SegmenterModel, file, out, lambda path: save_segmenter(path, net, spec))
 
 
-def check_start_model(section: TrainSegmenter, classes: Sequence[str]) -> None:
-    """Check that training can start from the model that ``init_from`` names.
-
-    Raises:
-        RecipeError: the recipe's network can't be built.
-        WeightsError: it is missing, damaged, no segmentation network, exported, or of another
-            architecture.
-    """
-    if section.init_from is None:
-        return
-    sized = section.model_copy(update={"long_side": section.long_side or 1})
-    with torch.random.fork_rng(devices=[]), in_section("train_segmenter"):
-        spec = segmenter_spec(sized, ClassSet(tuple(classes)), [])
-        start_from(build_segmenter(spec), spec, section.init_from)
-
-
-def start_from(net: SegmentationNet, spec: SegmenterSpec, file: str) -> ClassMatch:
-    """Load the weights of a trained segmentation network, which may know other classes.
-
-    Returns:
-        Which classes it knows.
-
-    Raises:
-        WeightsError: see `check_start_model`.
-    """
-    check_not_exported(Path(file))
-    trained, trained_spec = load_segmenter(Path(file))
-    state = Trained(trained.state_dict(), trained_spec.classes, file)
-    try:
-        load_trained(net, net.class_layers(), spec.classes, state)
-    except WeightsError as error:
-        raise architecture_error(
-            error,
-            spec,
-            trained_spec,
-            setting="train_segmenter.init_from",
-            fields=("architecture", "encoder", "decoder_channels"),
-        ) from None
-    return match_classes(spec.classes, trained_spec.classes)
-
-
 def _inputs(
-    data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSegmenter, out: Path
+    data: PreparedData,
+    masks: PseudoMaskFolder | None,
+    section: TrainSegmenter,
+    out: Path,
+    cam: CamModel | None,
 ) -> dict[str, Handle | str]:
     """Return everything that decides what the network learns."""
     inputs: dict[str, Handle | str] = {"data": data}
@@ -223,12 +176,7 @@ def _inputs(
             inputs[CORRECTIONS] = labels
     if section.masks == "ground truth" or section.validate_epochs:
         inputs["ground truth"] = masks_fingerprint(data.path)
-    if section.init_from is not None:
-        return inputs | file_input("init_from", Path(section.init_from), out)
-    file = weight_file(section.network.weights)
-    if file is not None:
-        inputs |= file_input("network.weights", file, out)
-    return inputs
+    return inputs | start_inputs(section, cam, out)
 
 
 def _made_by(masks: PseudoMaskFolder | None) -> dict[str, str]:
@@ -246,11 +194,13 @@ class _SegmenterTraining:
         section: TrainSegmenter,
         runtime: Runtime,
         step: Step[SegmenterModel],
+        weights: str,
     ) -> None:
         self.classes = read_classes(data.path)
         self.section = section
         self.runtime = runtime
         self.step = step
+        self.weights = weights
         self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_segmenter.batch_size"
         )
@@ -262,9 +212,7 @@ class _SegmenterTraining:
         with runtime.seeded(section.seed):
             spec = segmenter_spec(section, self.classes, samples)
             with in_section("train_segmenter"):
-                net = build_segmenter(
-                    spec, weights="none" if section.init_from else section.network.weights
-                )
+                net = build_segmenter(spec, weights=self.weights)
             validation = (
                 None
                 if self.validated is None

@@ -70,7 +70,8 @@ def try_networks(
             # The number of classes and the size of photos make no difference here.
             sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
             with in_section("train_segmenter"):
-                weights = "none" if segmenter.init_from else segmenter.network.weights
+                later = segmenter.init_from is not None or segmenter.starts_from_cam
+                weights = "none" if later else segmenter.network.weights
                 segmentation = build_segmenter(
                     segmenter_spec(sized, ClassSet(("object",)), []), weights=weights_now(weights)
                 )
