@@ -115,6 +115,7 @@ ROWS = {
     "run_memory_vs_photos",
     "prepare_100k_seconds",
     "prepare_vs_header_loop",
+    "export_coco_photos_per_second",
     "data_check_vs_header_loop",
     *(f"growth_{step}{what}" for step in STEPS_OF_GROWTH for what in ("", "_memory")),
     *(f"run_{step.step.replace('-', '_')}" for step in STEPS),
