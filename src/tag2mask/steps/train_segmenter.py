@@ -176,7 +176,7 @@ def _inputs(
             inputs[CORRECTIONS] = labels
     if section.masks == "ground truth" or section.validate_epochs:
         inputs["ground truth"] = masks_fingerprint(data.path)
-    return inputs | start_inputs(section, cam, out)
+    return {**inputs, **start_inputs(section, cam, out)}
 
 
 def _made_by(masks: PseudoMaskFolder | None) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -73,7 +73,7 @@ def start_from(net: SegmentationNet, spec: SegmenterSpec, file: str) -> ClassMat
 
 def start_inputs(
     section: TrainSegmenter, cam: CamModel | None, out: Path
-) -> dict[str, Handle | str]:
+) -> Mapping[str, Handle | str]:
     """Return what the network starts from, as inputs of its folder.
 
     Args:
