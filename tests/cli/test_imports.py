@@ -33,6 +33,7 @@ HEAVY = (
     "segmentation_models_pytorch",
     "skimage",
     "sklearn",
+    "tag2mask.crf",
     "tensorboard",
     "timm",
     "torch",
@@ -42,6 +43,7 @@ NONE: frozenset[str] = frozenset()
 PHOTOS = frozenset({"PIL", "numpy", "pycocotools"})
 LOOPS = frozenset({"numba", "scipy"})
 """Numba imports a part of SciPy."""
+CRF = LOOPS | {"tag2mask.crf"}
 PAGE = frozenset({"PIL", "jinja2", "matplotlib", "numpy"})
 NETWORKS = frozenset(
     {
@@ -80,7 +82,7 @@ MAY_IMPORT = {
     | {"safetensors", "segmentation_models_pytorch", "timm", "torch", "torchvision"},
     "report --run {scene} --out {out}": PAGE,
     "pseudo-masks --data {scene}/prepare --maps {scene}/infer-cam --out {out}"
-    " --set pseudo_masks.threshold_from=fixed": RANKS | LOOPS,
+    " --set pseudo_masks.threshold_from=fixed": RANKS | CRF,
     "evaluate --data {scene}/prepare --maps {scene}/infer-cam --masks {masks} --out {out}": RANKS
     | PAGE
     | {"scipy", "sklearn", "skimage"},

@@ -19,7 +19,6 @@ from tag2mask.artifacts.handles import Predictions, PreparedData, SegmenterModel
 from tag2mask.artifacts.journal import recorded_items
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
-from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.ids import path_conflicts
@@ -236,7 +235,11 @@ def _without_repeated(
 def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSettings:
     """Return the settings of labeling that a section describes for a network."""
     sides = {"trained": segmenter.long_side, "photo": None}
-    crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
+    crf = None
+    if section.crf.enabled:
+        from tag2mask.crf.dense_crf import CrfSettings  # here: without it, this starts faster
+
+        crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
     return LabelingSettings(
         long_side=section.long_side
         if isinstance(section.long_side, int)
@@ -246,7 +249,7 @@ def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSet
         tile=section.tile,
         overlap=section.overlap,
         batch_size=section.batch_size,
-        crf=crf if section.crf.enabled else None,
+        crf=crf,
         confidence="uint8" if section.confidence else None,
         probabilities=section.probabilities,
         published=section.behavior == "published",

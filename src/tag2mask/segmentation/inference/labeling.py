@@ -12,12 +12,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.maps.tiles import MapBlock, TileBlender, TileSpan, tile_spans
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.inference.label_canvas import Confidence, LabelCanvas, PhotoLabels
@@ -37,6 +36,9 @@ from tag2mask.segmentation.inference.segmenter import (
     scaled_size,
     size_of,
 )
+
+if TYPE_CHECKING:
+    from tag2mask.crf.dense_crf import CrfSettings
 
 __all__ = [
     "SINGLE_VIEW",

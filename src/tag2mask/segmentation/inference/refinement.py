@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tag2mask.classes import BACKGROUND, mask_id
-from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.segmentation.inference.label_loops import (
     Float32,
     UInt8,
@@ -16,6 +16,9 @@ from tag2mask.segmentation.inference.label_loops import (
     resize_maps,
 )
 from tag2mask.segmentation.inference.segmenter import Size, scaled_size, size_of
+
+if TYPE_CHECKING:
+    from tag2mask.crf.dense_crf import CrfSettings
 
 CRF_PIXELS = 1_000_000
 """Largest image, px, that the dense CRF is computed on; larger photos are resized to it."""
@@ -69,6 +72,8 @@ def apply_crf(
     present = np.flatnonzero(np.bincount(argmax.ravel(), minlength=len(ids)) + all_classes)
     if len(present) == 1:
         return np.ones((1, *size_of(image)), np.float32), ids[present]
+    from tag2mask.crf.dense_crf import DenseCrf  # here: prediction without a CRF starts faster
+
     crf = DenseCrf(image, settings)
     return crf.refine(resize_maps(scores[present], size_of(image))), ids[present]
 
