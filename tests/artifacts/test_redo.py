@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tag2mask.artifacts import redo
-from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
+from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData, WalkedMaps
 from tag2mask.artifacts.manifest import read_identity
-from tag2mask.artifacts.redo import redone_folder
+from tag2mask.artifacts.redo import redone_folder, redone_steps
 from tag2mask.artifacts.step_folder import step_folder
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import FolderInUseError, RunFolderError
 from tag2mask.recipe.training import TrainCam
 
 pytestmark = pytest.mark.smoke
@@ -84,6 +85,46 @@ def test_work_that_can_be_resumed_replaces_it(out: Path) -> None:
         assert step.resumed
         (step.path / "model.safetensors").touch()
         step.finish()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_the_first_of_several_steps_decides_for_all(out: Path, begun: bool) -> None:
+    """Later results were made from its earlier one: without it they are of no use."""
+    maps, gone = out.parent / "infer-cam", out.parent / "walk"
+    with step_folder(CamMaps, maps, section={}, inputs={"model": CamModel(out)}) as step:
+        (maps / "maps").mkdir()
+        step.finish()
+    before = contents(out.parent)
+    folders = [(CamModel, out), (CamMaps, maps), (WalkedMaps, gone)]
+    with pytest.raises(RunFolderError, match="no luck"), redone_steps(folders):
+        assert read_identity(maps) is None
+        train(out, 2, work=begun)
+    if begun:
+        found = contents(out.parent).keys()
+        assert found == {"train-cam/started.json", "train-cam/losses/first.csv"}
+        assert not maps.exists()
+    else:
+        assert contents(out.parent) == before and CamMaps.open(maps)
+    assert not gone.exists()
+
+
+def test_nothing_is_moved_while_a_later_step_is_at_work(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = out.parent / "infer-cam"
+    maps.mkdir()
+    before = contents(out.parent)
+    taken = redo.folder_lock
+
+    def lock(folder: Path, **options: bool) -> AbstractContextManager[bool]:
+        if folder == maps:
+            raise FolderInUseError("another process is working in this folder")
+        return taken(folder, **options)
+
+    monkeypatch.setattr(redo, "folder_lock", lock)
+    with pytest.raises(FolderInUseError), redone_steps([(CamModel, out), (CamMaps, maps)]):
+        pass
+    assert contents(out.parent) == before
 
 
 def test_an_empty_or_missing_folder_is_no_obstacle(tmp_path: Path) -> None:

@@ -430,6 +430,29 @@ def test_redo_repeats_a_step_and_all_later_ones(
     assert set(states(out).values()) == {"fresh"}
 
 
+def test_a_redo_keeps_everything_until_its_first_step_has_begun(
+    stages: FakeSteps, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    before = {path: path.read_bytes() for path in out.rglob("*.*") if path.name != ".lock"}
+    other = recipe_from({"infer_cam": {"flip": False}})
+    stages.fail_at = "infer-cam"
+    with pytest.raises(DataError, match="can't be read"):
+        pipeline.run(data, other, out, redo="infer-cam")
+    assert before == {path: path.read_bytes() for path in out.rglob("*.*") if path.name != ".lock"}
+    assert set(states(out).values()) == {"fresh"}, "with the earlier recipe"
+    stages.fail_at = "affinity-labels"
+    with pytest.raises(DataError, match="can't be read"):
+        pipeline.run(data, other, out, redo="infer-cam")
+    found = states(out)
+    assert [found[step] for step in ALL[:3]] == ["fresh"] * 3, "the earlier results are gone"
+    assert {found[step] for step in ALL[4:]} == {"missing"}
+    stages.fail_at = None
+    pipeline.run(data, other, out)
+    assert set(states(out).values()) == {"fresh"}
+
+
 def test_a_refused_redo_deletes_nothing(stages: FakeSteps, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from tag2mask.artifacts.files import readable_os_errors, write_json
@@ -34,32 +34,20 @@ def recorded_seconds(folders: Sequence[tuple[type[Handle], Path]]) -> dict[str, 
 def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
     """Delete a step's folder, complete or partial, so that the step runs again.
 
-    Raises:
-        RunFolderError: as `remove_step_folders`.
-    """
-    remove_step_folders([(kind, Path(path))])
-
-
-def remove_step_folders(folders: Sequence[tuple[type[Handle], Path]]) -> None:
-    """Delete the folders of steps, complete or partial, so that the steps run again.
-
-    All folders are locked before the first is deleted. An interrupted deletion is continued by this
-    function, and by ``step_folder``.
+    An interrupted deletion is continued by this function, and by ``step_folder``.
 
     Raises:
-        RunFolderError: a folder is not of its step, is in use by another process, or can't be
+        RunFolderError: the folder is not of this step, is in use by another process, or can't be
             deleted.
     """
-    existing = [(kind, folder) for kind, folder in folders if folder.exists()]
-    for kind, folder in existing:
-        check_removable(kind, folder)
-    with ExitStack() as locks:
-        for _, folder in existing:
-            locks.enter_context(folder_lock(folder, remove=True))
-        for kind, folder in existing:
-            check_removable(kind, folder)  # another process may have written it meanwhile
-            with readable_os_errors(folder):
-                _empty(folder)
+    folder = Path(path)
+    if not folder.exists():
+        return
+    check_removable(kind, folder)
+    with folder_lock(folder, remove=True):
+        check_removable(kind, folder)  # another process may have written it meanwhile
+        with readable_os_errors(folder):
+            _empty(folder)
 
 
 def check_removable(kind: type[Handle], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Repeating a step: its earlier result is kept until the new one has begun.
+"""Repeating steps: their earlier results are kept until the first new one has begun.
 
 The earlier files wait in a hidden folder inside the step's own, which also works for the root of a
 volume and for links. They are deleted when the repeated step ends, complete or with work that can
@@ -8,8 +8,8 @@ be resumed; where it ends before, they are put back.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tag2mask.artifacts.deletion import check_removable
@@ -39,20 +39,46 @@ def redone_folder(kind: type[Handle], folder: Path) -> Iterator[None]:
         RunFolderError: the folder is not of this step, is in use by another process, or can't be
             written.
     """
-    if not folder.exists():
+    with redone_steps([(kind, folder)]):
         yield
-        return
-    put_back_moved(folder)  # of a killed process
-    check_removable(kind, folder)
-    with folder_lock(folder):
-        _end_redo(folder)
-        check_removable(kind, folder)  # another process may have written it meanwhile
-        _set_aside(folder)
+
+
+@contextmanager
+def redone_steps(folders: Sequence[tuple[type[Handle], Path]]) -> Iterator[None]:
+    """Repeat several steps inside the block, as `redone_folder`; the first one decides for all.
+
+    If it ends complete or with work that can be resumed, the earlier results of the later ones,
+    which were made from its earlier result, are deleted; else all are as before.
+
+    Args:
+        folders: at least one step with its folder, in order.
+
+    Raises:
+        RunFolderError: as `redone_folder`, of any folder.
+    """
+    existing = [(kind, folder) for kind, folder in folders if folder.exists()]
+    for kind, folder in existing:
+        put_back_moved(folder)  # of a killed process
+        check_removable(kind, folder)
     try:
+        with ExitStack() as locks:
+            for _, folder in existing:
+                locks.enter_context(folder_lock(folder, remove=True))
+            begun = _is_begun(folders[0][1])
+            for kind, folder in existing:
+                _end_redo(folder, begun)  # of a killed process
+                check_removable(kind, folder)  # another process may have written it meanwhile
+            for _, folder in reversed(existing):
+                _set_aside(folder)
         yield
     finally:
-        with suppress(FolderInUseError), folder_lock(folder):
-            _end_redo(folder)
+        begun = _is_begun(folders[0][1])
+        for _, folder in existing:
+            if (folder / KEPT).is_dir():
+                with suppress(FolderInUseError), folder_lock(folder, remove=True):
+                    _end_redo(folder, begun)
+            with suppress(OSError):
+                folder.rmdir()  # if it is empty
 
 
 def put_back_moved(folder: Path) -> None:
@@ -84,11 +110,16 @@ def _set_aside(folder: Path) -> None:
         moving.rename(folder / KEPT)
 
 
-def _end_redo(folder: Path) -> None:
+def _is_begun(folder: Path) -> bool:
+    """Return whether a folder holds a complete step, or work that can be resumed."""
+    return isinstance(read_identity(folder), Manifest) or holds_work(folder)
+
+
+def _end_redo(folder: Path, begun: bool) -> None:
     """Delete the earlier files if the new ones are worth keeping; else put them back."""
     if not (folder / KEPT).is_dir():
         return
-    if isinstance(read_identity(folder), Manifest) or holds_work(folder):
+    if begun:
         delete_kept(folder)
         return
     with readable_os_errors(folder):

@@ -1,23 +1,24 @@
 """A run: all steps in order, each in its own folder inside the run folder.
 
 Each step decides by itself whether its folder is complete, can be resumed or was made from
-something else (``artifacts``). Here are the checks before the first step, what ``--redo`` deletes,
+something else (``artifacts``). Here are the checks before the first step, what ``--redo`` repeats,
 and the recipe that the run folder keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.deletion import remove_step_folders
 from tag2mask.artifacts.files import check_run_outside_data, write_text
 from tag2mask.artifacts.handles import Handle, PreparedData, ReportPage
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.lock import folder_lock, is_read_only
+from tag2mask.artifacts.manifest import read_identity
+from tag2mask.artifacts.redo import delete_kept, redone_steps
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun
 from tag2mask.pipeline.corrections import step_to_redo
 from tag2mask.pipeline.method import run_steps
@@ -85,7 +86,8 @@ def run(
         until: name of the last step to run; None: all.
         update: the data changed: keep the trained models as they are, redo the maps and masks of
             the photos that changed, and repeat the evaluation and the report.
-        redo: name of the first step to repeat; its folder and all later ones are deleted.
+        redo: name of the first step to repeat, with all later ones; their earlier results are
+            deleted once it has begun.
         compare: other run folders that the report compares with this one.
         source: another run; a new run starts from its finished steps that ``recipe`` would make the
             same.
@@ -112,7 +114,7 @@ def run(
     check_run_outside_data(data, out)
     check_start_files(recipe, out)
     check_own_masks(recipe, out, redo)
-    deleted = redone_folders(recipe, out, redo)
+    redone = redone_folders(recipe, out, redo)
     runtime = start_runtime(recipe.runtime)
     options = {"--data": data.absolute(), "--until": until, "--update": update, "--redo": redo}
     check_same_work(runtime, recipe, options)
@@ -136,9 +138,12 @@ def run(
                 check_start(recipe, source, listed, steps, rest, update, compare)
                 copy_steps(source, out, [kind for kind in kinds if kind in steps])
             else:
-                redone = [kind for kind, _ in deleted]
-                check_start(recipe, out, listed, steps, redone, update, compare)
-            _begin(recipe, out, deleted)
+                check_start(
+                    recipe, out, listed, steps, [kind for kind, _ in redone], update, compare
+                )
+            if redone:
+                locks.enter_context(_redoing(redone, out))
+            _write_recipe(recipe, out)
             states = {kind: folder_status(kind, out / kind.step).state for kind in steps}
             due = [kind for kind, state in states.items() if state in ("missing", "partial")]
             for warning in start_warnings(recipe, listed, due):
@@ -155,6 +160,8 @@ def run(
         )
         for handle in made:
             handles[handle.step] = handle
+            if handle.step == redo:
+                on_first_rank(runtime, lambda: _delete_earlier(redone))
             on_step(handle)
             if handle.step == steps[-1].step:
                 return RunResult(out, handles)
@@ -196,9 +203,26 @@ def _write_report(out: Path, recipe: Recipe, page: Path, compare: Sequence[Path]
     report(out, recipe.report, page, compare)
 
 
-def _begin(recipe: Recipe, out: Path, deleted: Sequence[tuple[type[Handle], Path]]) -> None:
-    """Delete what is to be redone, and write the recipe."""
-    remove_step_folders(deleted[::-1])
+@contextmanager
+def _redoing(folders: Sequence[tuple[type[Handle], Path]], out: Path) -> Iterator[None]:
+    """Repeat steps as `redone_steps`; where that changed nothing, keep the earlier recipe, too."""
+    path, first = out / RECIPE, folders[0][1]
+    recipe = path.read_bytes() if path.is_file() else None
+    before = read_identity(first)
+    try:
+        with redone_steps(folders):
+            yield
+    finally:
+        if recipe is not None and before is not None and read_identity(first) == before:
+            write_text(path, recipe.decode("utf-8"))
+
+
+def _delete_earlier(folders: Sequence[tuple[type[Handle], Path]]) -> None:
+    for _, folder in folders:
+        delete_kept(folder)
+
+
+def _write_recipe(recipe: Recipe, out: Path) -> None:
     path, text = out / RECIPE, f"{RECIPE_HEAD}\n{dump_recipe(recipe)}"
     # The report depends on the file's time: an unchanged recipe isn't written again.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
