@@ -170,8 +170,8 @@ def show_status(root: Path, count: int) -> Callable[[], object]:
 def evaluate(root: Path, count: int) -> Callable[[], object]:
     """Sum the counts of masks, write ``photos.jsonl`` and rank the photos."""
     from tag2mask.evaluation.counts import MaskCounts, PhotoCounts, SplitCounts
+    from tag2mask.evaluation.evidence import photo_qualities
     from tag2mask.evaluation.photo_rows import PhotoRows
-    from tag2mask.metrics.quality import quality_scores
 
     rng = np.random.default_rng(0)
     truth = rng.integers(0, len(CLASSES) + 1, SIZE, dtype=np.uint8)
@@ -193,9 +193,10 @@ def evaluate(root: Path, count: int) -> Callable[[], object]:
                     "pixel_accuracy": 0.5,
                     "network_miou": None,
                     "evidence": {
-                        "maps": number / count,
-                        "walk": 0.5,
-                        "network": 1 - number / count,
+                        "certainty": number / count,
+                        "walk_agreement": 0.5,
+                        "agreement": 1 - number / count,
+                        "tag_agreement": 1 - number / count,
                     },
                     "areas": {tag: 0.25},
                     "pseudo_areas": {tag: 0.25},
@@ -203,7 +204,7 @@ def evaluate(root: Path, count: int) -> Callable[[], object]:
                 probabilities = np.full(len(CLASSES), 0.5, np.float32)
                 rows.add(total.add(PhotoCounts(row, probabilities, truth, masks)))
             rows.flush()
-            rows.write([quality_scores(total.evidence)])
+            rows.write([photo_qualities(total.evidence)])
         assert total.made == count
 
     return add_all

@@ -1,12 +1,12 @@
-"""How well the quality score, and each kind of its evidence, rank the photos of runs with masks.
+"""How well the quality scores, and each kind of evidence, rank the photos of runs with masks.
 
     python benchmarks/quality_score.py RUN... [--tuning benchmarks/voc12_tune200.txt]
 
 Reads ``evaluate/photos.jsonl`` of finished runs. For the pseudo masks and the network's masks it
 prints Spearman's rank correlation with the photo's mIoU, and the share of the photos of the lowest
 fifth by mIoU that are in the lowest fifth by the score; photos without the evidence don't count.
-Then the sets of evidence that rank the tuning photos best, with their correlation on the validation
-photos: choose on the former, report the latter.
+Then the sets of evidence that rank the tuning photos best. The tuning photos are those of the
+listed ids, in whichever split; on photos that nothing was chosen on, add ``--validation``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from tag2mask.evaluation.evidence import network_mask_evidence, pseudo_mask_evidence
+from tag2mask.evaluation.records import SEGMENTER
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.quality import quality_scores
 
 TUNING = Path(__file__).with_name("voc12_tune200.txt")
 SHOWN_SETS = 5
+SCORE = "quality score"
 Row = dict[str, Any]
 
 
@@ -35,6 +38,12 @@ def photo_miou(row: Row, stage: str) -> float:
     confusion = Confusion.empty(max(1, int(cells[:, :2].max(initial=0))))
     confusion.counts[cells[:, 0], cells[:, 1]] = cells[:, 2]
     return confusion.miou()
+
+
+def score_kinds(stage: str, kinds: Sequence[str]) -> list[str]:
+    """Return the kinds of evidence of the quality score of a stage's masks."""
+    own = network_mask_evidence if stage == SEGMENTER else pseudo_mask_evidence
+    return list(own(dict.fromkeys(kinds, 0.0)))
 
 
 def ranking(scores: Sequence[float], miou: Sequence[float]) -> tuple[float, float]:
@@ -64,15 +73,18 @@ def rank_by(rows: Sequence[Row], kinds: Sequence[str], stage: str) -> tuple[floa
     return ranking([score for score, _ in found], [miou for _, miou in found])
 
 
-def groups(rows: Sequence[Row], tuning: set[str]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the tuning photos, the other training photos, and the validation photos."""
-    split = {name: [r for r in rows if r["split"] == name] for name in ("train", "val")}
-    yield "tuning", [row for row in split["train"] if row["id"] in tuning]
-    yield "train", [row for row in split["train"] if row["id"] not in tuning]
-    yield "val", split["val"]
+def groups(
+    rows: Sequence[Row], tuning: set[str], *, validation: bool
+) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the tuning photos, the other training photos and, if asked for, validation photos."""
+    others = [row for row in rows if row["id"] not in tuning]
+    yield "tuning", [row for row in rows if row["id"] in tuning]
+    yield "train", [row for row in others if row["split"] == "train"]
+    if validation:
+        yield "val", [row for row in others if row["split"] == "val"]
 
 
-def show(run: Path, tuning: set[str]) -> None:
+def show(run: Path, tuning: set[str], *, validation: bool) -> None:
     """Print the tables of a run.
 
     Raises:
@@ -83,24 +95,29 @@ def show(run: Path, tuning: set[str]) -> None:
         raise SystemExit(f"{run}: run `tag2mask evaluate --redo` first")
     rows = [row for row in rows if row["counts"] and row["tags"]]
     stages = [name for name in rows[0]["counts"] if name.startswith(("pseudo", "segmenter"))]
-    parts = [(name, own) for name, own in groups(rows, tuning) if len(own) >= 10]
+    found = groups(rows, tuning, validation=validation)
+    parts = [(name, own) for name, own in found if len(own) >= 10]
     kinds = list(dict.fromkeys(kind for row in rows for kind in row["evidence"]))
     print(f"\n{run}: rank correlation / worst fifth found")
     heads = [f"{stage}, {name} ({len(own)})" for stage in stages for name, own in parts]
     print(f"{'':24s}" + "".join(f"{head:>28s}" for head in heads))
-    for title, used in (*((kind, [kind]) for kind in kinds), ("quality score", kinds)):
-        found = [rank_by(own, used, stage) for stage in stages for _, own in parts]
-        cells = "".join(f"{rank:20.2f} / {share:.2f} " for rank, share in found)
+    scores = {stage: score_kinds(stage, kinds) for stage in stages}
+    for title, used in (
+        *((kind, {stage: [kind] for stage in stages}) for kind in kinds),
+        (SCORE, scores),
+    ):
+        ranks = [rank_by(own, used[stage], stage) for stage in stages for _, own in parts]
+        cells = "".join(f"{rank:20.2f} / {share:.2f} " for rank, share in ranks)
         print(f"{title:24s}{cells}")
     for stage in stages:
         sets = [c for n in range(1, len(kinds) + 1) for c in combinations(kinds, n)]
         ranked = sorted(
             sets, key=lambda c: -np.nan_to_num(rank_by(parts[0][1], c, stage)[0], nan=-1)
         )
-        print(f"best sets for {stage}, chosen on {parts[0][0]}:")
+        print(f"{SCORE} of {stage}: {' + '.join(scores[stage])}; best sets on {parts[0][0]}:")
         for chosen in ranked[:SHOWN_SETS]:
-            ranks = (f"{name} {rank_by(own, chosen, stage)[0]:.2f}" for name, own in parts)
-            print(f"  {', '.join(ranks)}: {' + '.join(chosen)}")
+            shown = (f"{name} {rank_by(own, chosen, stage)[0]:.2f}" for name, own in parts)
+            print(f"  {', '.join(shown)}: {' + '.join(chosen)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,10 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--tuning", type=Path, default=TUNING, help="ids of the tuning photos")
+    parser.add_argument("--validation", action="store_true", help="validation photos, too")
     options = parser.parse_args(arguments)
     tuning = set(options.tuning.read_text().split())
     for run in options.runs:
-        show(run, tuning)
+        show(run, tuning, validation=options.validation)
 
 
 if __name__ == "__main__":

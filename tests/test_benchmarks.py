@@ -351,29 +351,38 @@ def test_evidence_that_ranks_the_photos_is_found(
                 "id": f"{number}",
                 "split": "val" if number % 2 else "train",
                 "tags": ["cat"],
-                "evidence": {"agreement": right / 100, "stability": float(rng.random())},
+                "evidence": {"tag_agreement": right / 100, "certainty": float(rng.random())},
                 "counts": {"pseudo masks": cells},
             }
         )
     (tmp_path / "evaluate").mkdir()
     (tmp_path / "evaluate" / "photos.jsonl").write_text("\n".join(map(json.dumps, rows)))
     quality_score.main([str(tmp_path)])
+    assert "val" not in capsys.readouterr().out, "only where it is asked for"
+    tuning = tmp_path / "tuning.txt"
+    tuning.write_text("\n".join(f"{number}" for number in range(1, 24, 2)))  # a held-out split
+    arguments = [str(tmp_path), "--validation", "--tuning", str(tuning)]
+    quality_score.main(arguments)
+    assert "pseudo masks, tuning (12)" in capsys.readouterr().out
+    arguments = [str(tmp_path), "--validation"]
+    quality_score.main(arguments)
     lines = capsys.readouterr().out.splitlines()
     agreement, score = (
         next(line for line in lines if line.startswith(name)).split()
-        for name in ("agreement", "quality score")
+        for name in ("tag_agreement", "quality score")
     )
     assert agreement[1:] == ["1.00", "/", "1.00"] * 2, "of train and of val"
     assert float(score[2]) < 1
-    assert "  train 1.00, val 1.00: agreement" in lines
+    assert "  train 1.00, val 1.00: tag_agreement" in lines
+    assert any(line.startswith("quality score of pseudo masks: certainty + tag") for line in lines)
     # A photo of an ignored mask lacks kinds of evidence and has no mIoU; another lacks one kind.
-    ignored = rows[0] | {"evidence": {"stability": 0.5}, "counts": {"pseudo masks": []}}
-    lacking = rows[1] | {"evidence": {"agreement": rows[1]["evidence"]["agreement"]}}
+    ignored = rows[0] | {"evidence": {"certainty": 0.5}, "counts": {"pseudo masks": []}}
+    lacking = rows[1] | {"evidence": {"tag_agreement": rows[1]["evidence"]["tag_agreement"]}}
     lines = [ignored, *rows, lacking]
     (tmp_path / "evaluate" / "photos.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    quality_score.main([str(tmp_path)])
+    quality_score.main(arguments)
     printed = capsys.readouterr().out
-    assert "  train 1.00, val 1.00: agreement" in printed.splitlines() and "nan" not in printed
+    assert "  train 1.00, val 1.00: tag_agreement" in printed.splitlines() and "nan" not in printed
     assert np.isnan(quality_score.rank_by(rows, ["walk_agreement"], "pseudo masks")).all()
     (tmp_path / "evaluate" / "photos.jsonl").write_text('{"id": "a"}')
     with pytest.raises(SystemExit, match="--redo"):

@@ -22,7 +22,7 @@ def empty() -> SplitCounts:
 
 def photo(number: int, *, masked: bool = True, calibrated: bool = False) -> PhotoCounts:
     rng = np.random.default_rng(number)
-    row = {"id": f"{number}", "group": f"{number}", "evidence": {"stability": 0.5}}
+    row = {"id": f"{number}", "group": f"{number}", "evidence": {"certainty": 0.5}}
     found = PhotoCounts(row, np.zeros(CLASSES, np.float32), calibrated=calibrated)
     if masked:
         found.truth = rng.integers(0, CLASSES + 1, (16, 16)).astype(np.uint8)

@@ -8,6 +8,7 @@ import pytest
 from tag2mask.evaluation.evidence import (
     map_evidence,
     network_evidence,
+    photo_qualities,
     walk_evidence,
 )
 from tag2mask.evaluation.records import EVIDENCE
@@ -24,12 +25,6 @@ def cam_map(scores: list[list[list[float]]], tags: tuple[int, ...] = (0,)) -> Ca
     return CamMap("a", tags, array, (2 * height, 2 * width), probabilities)
 
 
-def test_the_least_probable_tag_counts() -> None:
-    assert map_evidence(cam_map([[[0.4]], [[0.2]]], (0, 1)), None) == {
-        "tag_probability": pytest.approx(0.6)
-    }
-
-
 def test_a_small_uncertain_object_lowers_the_certainty() -> None:
     sure = map_evidence(cam_map([[[0.0] * 9 + [1.0]]]), 0.4)
     unsure = map_evidence(cam_map([[[0.0] * 9 + [0.55]]]), 0.4)
@@ -40,15 +35,8 @@ def test_a_small_uncertain_object_lowers_the_certainty() -> None:
     assert nothing["certainty"] < unsure["certainty"]
 
 
-def test_masks_that_hardly_depend_on_the_threshold_are_stable() -> None:
-    steep, flat = cam_map([[[0.0, 0.0, 1.0, 1.0]]]), cam_map([[[0.0, 0.3, 0.5, 1.0]]])
-    assert map_evidence(steep, 0.4)["stability"] == 1
-    # At 0.2 three cells are foreground, at 0.6 one is.
-    assert map_evidence(flat, 0.4)["stability"] == pytest.approx((1 / 3 + 1 / 3) / 2)
-    assert 0 <= map_evidence(flat, 0.05)["stability"] <= 1, "a threshold below 0"
-
-
-def test_photos_without_a_tag_have_no_evidence_in_maps() -> None:
+def test_photos_without_a_tag_or_threshold_have_no_evidence_in_maps() -> None:
+    assert map_evidence(cam_map([[[0.4]]]), None) == {}
     empty = CamMap("a", (), np.zeros((0, 2, 2), np.float32), (4, 4), np.ones(3, np.float32))
     assert map_evidence(empty, 0.4) == {} == walk_evidence(empty, 0.4, np.zeros((4, 4), np.uint8))
 
@@ -67,9 +55,38 @@ def test_the_network_agrees_with_the_pseudo_mask() -> None:
     network = np.array([[0, 1, 1, 2]], np.uint8)
     found = network_evidence(pseudo, network, (0,), classes=3)
     assert found["agreement"] == pytest.approx((1 / 2 + 1 / 3 + 0) / 3)
-    assert found["tag_agreement"] == pytest.approx(1 / 3)
-    assert network_evidence(pseudo, network, (2,), classes=3)["tag_agreement"] == 0
+    assert found["tag_agreement"] == pytest.approx((1 / 2 + 1 / 3) / 2), "not the wrong class"
     assert set(network_evidence(pseudo, network, (), classes=3)) == {"agreement"}
+    assert network_evidence(np.full_like(pseudo, 255), network, (0,), classes=3) == {}
+
+
+def test_a_tag_that_no_mask_shows_lowers_the_agreement() -> None:
+    """Two masks that miss the same object agree, but on a mask that is wrong."""
+    mask = np.array([[0, 0, 1, 1]], np.uint8)
+    found = network_evidence(mask, mask, (0, 2), classes=3)
+    assert found == {"agreement": pytest.approx(2 / 3), "tag_agreement": pytest.approx(2 / 3)}
+    full = np.ones((1, 4), np.uint8)
+    found = network_evidence(full, full, (0,), classes=3)
+    assert found == {"agreement": 0.5, "tag_agreement": 0.5}, "a photo without background is rare"
+
+
+def test_each_mask_has_a_score_of_its_own() -> None:
+    best = {"certainty": 0.9, "tag_agreement": 0.9, "walk_agreement": 0.1, "agreement": 0.2}
+    worst = {"certainty": 0.5, "tag_agreement": 0.5, "walk_agreement": 0.9, "agreement": 0.8}
+    assert photo_qualities([best, worst, {}]) == [
+        {"quality": 0.75, "network_quality": 0.25},
+        {"quality": 0.25, "network_quality": 0.75},
+        {"quality": None, "network_quality": None},
+    ]
+
+
+def test_without_a_network_the_walk_is_evidence() -> None:
+    own = [{"certainty": 0.5, "walk_agreement": value} for value in (0.2, 0.4)]
+    assert photo_qualities(own) == [
+        {"quality": (0.5 + 0.25) / 2, "network_quality": None},
+        {"quality": (0.5 + 0.75) / 2, "network_quality": None},
+    ]
+    assert photo_qualities([{"agreement": 1.0}]) == [{"quality": None, "network_quality": 0.5}]
 
 
 def test_every_kind_has_a_name() -> None:

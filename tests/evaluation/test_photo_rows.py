@@ -24,12 +24,13 @@ def test_rows_of_two_ranks_are_in_the_order_of_the_photos(tmp_path: Path) -> Non
                 rows.add(row(name))
             rows.flush()
         assert not path.exists(), "not before all rows have a score"
-        first.write([[0.1, 0.2, 0.3], [0.4, 0.5, None]])
+        scores = [[0.1, 0.2, 0.3], [0.4, 0.5, None]]
+        first.write([[{"quality": score, "other": 1.0} for score in split] for split in scores])
     found = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert [line["id"] for line in found] == ["a", "b", "c", "ä\u2028", "e", "f"]
     assert [line["quality"] for line in found] == [0.1, 0.2, 0.3, 0.4, 0.5, None]
     assert {line["miou"] for line in found} == {None}
-    assert list(found[0]) == ["id", "miou", "quality", "counts"]
+    assert list(found[0]) == ["id", "miou", "quality", "other", "counts"]
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -46,7 +46,8 @@ def folder(tmp_path: Path) -> ReviewFolder:
 
 def test_uncertain_photos_gain_most(folder: ReviewFolder) -> None:
     found = gains(folder)
-    tagged = [photo for photo in folder.photos if photo.tags]
+    # Of several tags the masks show one, which makes the photo uncertain, too.
+    tagged = [photo for photo in folder.photos if len(photo.tags) == 1]
     certain = [found[p.id].uncertainty for p in tagged if int(p.id[-2:]) % 5 == 4]
     uncertain = [found[p.id].uncertainty for p in tagged if int(p.id[-2:]) % 5 == 0]
     assert max(certain) < min(uncertain)
@@ -63,9 +64,12 @@ def test_an_evaluation_says_what_is_uncertain_and_which_tags_are_doubtful(tmp_pa
     evaluated(run)
     folder = open_review(run)
     lines = (run / "evaluate" / "photos.jsonl").read_text().splitlines()
-    quality = {row["id"]: row["quality"] for row in map(json.loads, lines)}
-    scored = {photo: score for photo, score in quality.items() if score is not None}
+    rows = {row["id"]: row for row in map(json.loads, lines)}
+    scored = {photo: row["quality"] for photo, row in rows.items() if row["quality"] is not None}
     assert len(scored) > 10
+    # The pseudo mask of a photo without a tag is right; the network's may not be.
+    others = {photo: row["network_quality"] for photo, row in rows.items() if photo not in scored}
+    scored |= {photo: score for photo, score in others.items() if score is not None}
     gained = gains(folder)
     for photo, score in scored.items():
         assert gained[photo].uncertainty == pytest.approx(1 - score)

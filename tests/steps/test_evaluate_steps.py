@@ -27,13 +27,13 @@ from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.evaluation.crf_masks import CrfMasks, crf_mask_path
+from tag2mask.evaluation.evidence import photo_qualities
 from tag2mask.evaluation.records import PointScores, SplitScores
 from tag2mask.maps.background_threshold import alpha_from_threshold, with_background
 from tag2mask.maps.calibration import derived_alpha
 from tag2mask.maps.cam_map import CamMap, read_map
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.confusion import Confusion
-from tag2mask.metrics.quality import quality_scores
 from tag2mask.recipe.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
 from tag2mask.report.run_folder import read_scores
 from tag2mask.steps.evaluate import evaluate, format_table
@@ -535,8 +535,15 @@ def test_rates_and_quality_need_no_masks(scene, seam, one_rank) -> None:
     assert val.rates.photos == 3 and not any(c.missed for c in val.rates.classes)
     rows = {row["id"]: row for row in map(json.loads, (out / "photos.jsonl").open())}
     assert rows[wrong]["areas"] == {"bird": 1.0} and rows[missing]["areas"] == {}
-    assert rows[missing]["evidence"]["tag_agreement"] == 0 < rows[speck]["evidence"]["agreement"]
-    scores = [row["quality"] for row in rows.values() if row["split"] == "train"]
+    assert rows[missing]["evidence"]["tag_agreement"] < 0.5 < rows[speck]["evidence"]["agreement"]
     own = [row["evidence"] for row in rows.values() if row["split"] == "train"]
-    assert scores == quality_scores(own)
+    scores = [
+        {key: row[key] for key in ("quality", "network_quality")}
+        for row in rows.values()
+        if row["split"] == "train"
+    ]
+    assert scores == photo_qualities(own)
+    assert rows[wrong]["quality"] is None, "without a tag, its pseudo mask is right"
+    lowest = min(scores, key=lambda score: score["network_quality"])
+    assert rows[wrong]["network_quality"] == lowest["network_quality"]
     assert train.evidence["agreement"] == pytest.approx(np.mean([e["agreement"] for e in own]))

@@ -96,7 +96,7 @@ class PhotoCounts:
     """Counts of one photo; its maps are counted in `SplitCounts.add`, to save memory.
 
     Attributes:
-        row: its line of ``photos.jsonl``, but for ``quality`` and ``counts``.
+        row: its line of ``photos.jsonl``, but for the quality scores and ``counts``.
         probabilities: of the tags, float32 (C,); None without maps.
         truth: its mask, uint8 (H, W); None for a photo without one, which has no counts.
         masks: counts of its pseudo mask; None without one.

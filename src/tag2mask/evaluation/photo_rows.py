@@ -1,13 +1,13 @@
 """Write ``photos.jsonl`` while the photos are counted, so that no line stays in memory.
 
-A photo's quality score is its rank among all photos of its split. So each rank first writes the
-rows of its photos to a temporary file, and the scores are added at the end.
+A photo's quality scores are its ranks among all photos of its split. So each process first writes
+the rows of its photos to a temporary file, and the scores are added at the end.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -53,11 +53,11 @@ class PhotoRows:
         """Let rank 0 read the rows added so far."""
         self._own.flush()
 
-    def write(self, quality: Sequence[Sequence[float | None]]) -> None:
+    def write(self, quality: Sequence[Sequence[Mapping[str, float | None]]]) -> None:
         """Write ``photos.jsonl``, on rank 0 once every rank has flushed.
 
         Args:
-            quality: the quality scores of the photos of each split, in their order.
+            quality: the quality scores of the photos of each split, in their order, by key.
 
         Raises:
             RunFolderError: it can't be written.
@@ -67,9 +67,9 @@ class PhotoRows:
             parts = [files.enter_context(part.open(encoding="utf-8")) for part in self._parts]
             with temporary.open("w", encoding="utf-8", newline="\n") as lines:
                 for scores in quality:
-                    for place, score in enumerate(scores):
+                    for place, own in enumerate(scores):
                         row = json.loads(parts[place % len(parts)].readline())
-                        row |= {"quality": score, "counts": row.pop("counts")}
+                        row |= {**own, "counts": row.pop("counts")}
                         lines.write(json.dumps(_without_nan(row), ensure_ascii=False) + "\n")
 
 

@@ -35,11 +35,9 @@ NO_TAGS, NO_THRESHOLD = "no", "argmax"
 
 EVIDENCE = {
     "agreement": "IoU of the network's and the {mask}",
-    "tag_agreement": "the same of the tag where it is lowest",
+    "tag_agreement": "the same over the background and the tags",
     "walk_agreement": "IoU of the masks before and after the walk",
-    "tag_probability": "lowest probability of a tag",
     "certainty": "lead of the largest score",
-    "stability": "IoU of the masks at a lower and a higher threshold",
 }
 """Kinds of evidence, and what each is; ``{mask}`` is what a mask of the run is called."""
 

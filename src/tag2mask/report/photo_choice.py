@@ -12,6 +12,7 @@ import numpy as np
 
 from tag2mask.artifacts.items import checked_id
 from tag2mask.errors import RunFolderError
+from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
 from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.evaluation.wording import with_unit
 from tag2mask.text.json_text import parse_json
@@ -28,8 +29,9 @@ class PhotoScore:
         split: its split.
         miou: of its mask, in [0, 1]; None without a ground truth mask.
         network_miou: of the network's mask; None without it or without ground truth.
-        quality: its quality score, in (0, 1); None if unknown.
-        evidence: what the score is computed from, by kind.
+        quality: quality score of its mask, in (0, 1); None if unknown.
+        network_quality: that of the network's mask.
+        evidence: what the scores are computed from, by kind.
         mapped: whether a class has a map.
     """
 
@@ -38,6 +40,7 @@ class PhotoScore:
     miou: float | None
     network_miou: float | None
     quality: float | None
+    network_quality: float | None
     evidence: Mapping[str, float]
     mapped: bool
 
@@ -54,6 +57,8 @@ class PhotoScore:
             parts.append(f"of the network {with_unit(self.network_miou)}")
         if self.quality is not None:
             parts.append(f"quality {100 * self.quality:.0f} of 100")
+        if self.network_quality is not None:
+            parts.append(f"of the network {100 * self.network_quality:.0f} of 100")
         kinds = (
             f"{name.format(mask=mask)} {100 * self.evidence[kind]:.0f}\N{NO-BREAK SPACE}%"
             for kind, name in EVIDENCE.items()
@@ -95,13 +100,19 @@ def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
     most = heapq.nlargest(count, rows, key=_quality)
     others = [row for row in rows if row not in most]
     least = heapq.nsmallest(count, others, key=_quality)
-    return [("Highest quality score", most), ("Lowest quality score", least)]
+    predicted = [r for r in others if r.network_quality is not None and r not in least]
+    network = heapq.nsmallest(count, predicted, key=_network_quality)
+    return [
+        ("Highest quality score", most),
+        ("Lowest quality score", least),
+        *([("Lowest quality score of the network", network)] if network else []),
+    ]
 
 
 def examples(ids: Sequence[tuple[str, str]], count: int) -> list[PhotoScore]:
     """Return evenly spaced photos of those given as (split, id), without scores."""
     places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
-    return [PhotoScore(ids[i][1], ids[i][0], None, None, None, {}, False) for i in places]
+    return [PhotoScore(ids[i][1], ids[i][0], None, None, None, None, {}, False) for i in places]
 
 
 def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], float]:
@@ -127,13 +138,18 @@ def every_photo_miou(path: Path) -> dict[tuple[str, str], float]:
     return {(row.split, row.id): row.miou for row in rows if row.miou is not None}
 
 
-def every_photo_quality(path: Path) -> dict[str, float]:
+def every_photo_quality(path: Path, key: str) -> dict[str, float]:
     """Return the quality scores of all photos that have one, by id.
+
+    Args:
+        path: the ``photos.jsonl`` of an evaluation.
+        key: `QUALITY` or `NETWORK_QUALITY`.
 
     Raises:
         RunFolderError: ``path`` is missing or damaged.
     """
-    return {row.id: row.quality for row in _photo_scores(path) if row.quality is not None}
+    found = read_photos(path, lambda row: (checked_id(row["id"]), quality_of(row, key)))
+    return {photo: quality for photo, quality in found if quality is not None}
 
 
 def _photo_scores(path: Path) -> Iterator[PhotoScore]:
@@ -146,15 +162,16 @@ def _photo_score(row: Mapping[str, Any]) -> PhotoScore:
         str(row["split"]),
         None if row["miou"] is None else float(row["miou"]),
         None if row.get("network_miou") is None else float(row["network_miou"]),
-        quality_of(row),
+        quality_of(row, QUALITY),
+        quality_of(row, NETWORK_QUALITY),
         {str(kind): float(value) for kind, value in row.get("evidence", {}).items()},
         bool(row["map_tags"]),
     )
 
 
-def quality_of(row: Mapping[str, Any]) -> float | None:
-    """Return the quality score in a line of ``photos.jsonl``; None if unknown."""
-    return None if row.get("quality") is None else float(row["quality"])
+def quality_of(row: Mapping[str, Any], key: str) -> float | None:
+    """Return a quality score in a line of ``photos.jsonl``; None if unknown."""
+    return None if row.get(key) is None else float(row[key])
 
 
 def read_photos(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> Iterator[T]:
@@ -177,6 +194,11 @@ def read_photos(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> Iterator
 
 def _quality(row: PhotoScore) -> float:
     return -1.0 if row.quality is None else row.quality
+
+
+def _network_quality(row: PhotoScore) -> float:
+    assert row.network_quality is not None
+    return row.network_quality
 
 
 def _network_miou(row: PhotoScore) -> float:

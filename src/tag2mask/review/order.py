@@ -9,20 +9,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tag2mask.artifacts.handles import Evaluation, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
 from tag2mask.data.masks import read_mask
-from tag2mask.errors import DataError, RunFolderError
-from tag2mask.evaluation.evidence import map_evidence, network_evidence
+from tag2mask.errors import DataError
+from tag2mask.evaluation.evidence import (
+    NETWORK_QUALITY,
+    QUALITY,
+    map_evidence,
+    network_evidence,
+    network_mask_evidence,
+    pseudo_mask_evidence,
+)
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.quality import quality_scores, soft_minimum
+from tag2mask.report.photo_choice import quality_of, read_photos
 from tag2mask.report.run_folder import PHOTOS, read_scores
 from tag2mask.review.folder import GIVEN, NETWORK, PSEUDO, ReviewFolder, ReviewPhoto
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.text.json_text import parse_json
 
 WEIGHTS = {"uncertainty": 1.0, "doubtful_tags": 0.25, "rarity": 0.25}
 """Weights of the parts of a gain."""
@@ -36,7 +44,8 @@ class Gain:
     """What a correction of a photo is expected to teach; each part is in [0, 1].
 
     Attributes:
-        uncertainty: 1 minus the photo's quality score, or 0.5 if nothing is known.
+        uncertainty: 1 minus the quality score of the photo's pseudo mask, else of the network's
+            mask, or 0.5 if nothing is known.
         doubtful_tags: 1 if evaluation doubts one of its tags.
         rarity: photos of the rarest class over photos of the rarest of its own.
     """
@@ -73,16 +82,13 @@ def _evaluated_quality(folder: ReviewFolder) -> dict[str, float]:
     path = None if folder.evaluation is None else folder.evaluation / PHOTOS
     if path is None or not path.is_file():
         return {}
-    try:
-        with path.open("rb") as lines:
-            rows = [parse_json(line) for line in lines]
-        return {row["id"]: float(row["quality"]) for row in rows if row.get("quality") is not None}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise RunFolderError(
-            f"{PHOTOS} is damaged",
-            where=path.parent,
-            fix="Delete the folder and run `tag2mask evaluate` again.",
-        ) from None
+    found = dict(read_photos(path, _photo_quality))
+    return {photo: score for photo, score in found.items() if score is not None}
+
+
+def _photo_quality(row: Mapping[str, Any]) -> tuple[str, float | None]:
+    own = quality_of(row, QUALITY)
+    return row["id"], quality_of(row, NETWORK_QUALITY) if own is None else own
 
 
 def _measured_quality(folder: ReviewFolder) -> dict[str, float]:
@@ -111,6 +117,7 @@ def _evidence(
             tags = tuple(folder.classes.tag_id(name) for name in photo.tags)
             made, network = read_mask(first, classes), read_mask(second, classes)
             found |= network_evidence(made, network, tags, classes)
+        found = pseudo_mask_evidence(found) or network_mask_evidence(found)
         for values in _confidences(folder, photo.id):
             found["confidence"] = min(found.get("confidence", 1.0), values)
     except DataError:

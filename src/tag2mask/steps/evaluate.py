@@ -4,7 +4,7 @@ Without maps, as of imported masks, only masks and the network are scored.
 
 One pass over the photos. Only this step and the calibration of the background threshold read ground
 truth masks. Without masks it still scores the tag classifier, lists doubtful tags, compares the
-network's masks with the tags and gives each photo a quality score. Writes ``evaluation.json``,
+network's masks with the tags and gives each photo quality scores. Writes ``evaluation.json``,
 ``photos.jsonl``, ``doubtful_tags.csv``, ``table.md`` and, with masks, ``curve.png``; with
 ``crf.enabled``, also dense CRF masks of the maps, in ``crf/``.
 """
@@ -45,6 +45,7 @@ from tag2mask.data.inventory import SPLITS
 from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import SplitCounts
+from tag2mask.evaluation.evidence import photo_qualities
 from tag2mask.evaluation.left_out import left_out_ids
 from tag2mask.evaluation.photo_rows import PhotoRows
 from tag2mask.evaluation.records import (
@@ -62,7 +63,6 @@ from tag2mask.maps.mapped_photos import (
     mapped_photos,
     prepared_photos,
 )
-from tag2mask.metrics.quality import quality_scores
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.report.run_folder import PHOTOS, SCORES
 from tag2mask.report.run_folder import read_scores as read_scores
@@ -156,7 +156,7 @@ def evaluate(
                 if predictions is not None and split in _predicted_splits(predictions):
                     job = replace(every, stages=(*stages, segmenter_stage(predictions)))
                 counts = _count_split(job, split, samples, rows, runtime)
-                quality.append(quality_scores(counts.evidence))
+                quality.append(photo_qualities(counts.evidence))
                 scored = split_scores(job, counts, split, samples, maps, masks)
                 splits.append(replace(scored, left_out=len(found.splits[split]) - len(samples)))
             if runtime.rank == 0:

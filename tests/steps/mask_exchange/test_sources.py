@@ -26,7 +26,7 @@ def run(tmp_path, data, masks):
     write_step(tmp_path / "predict", masks, data)
     write_step(tmp_path / "pseudo-masks", masks, data, PseudoMaskFolder)
     rows = [
-        {"id": id, "split": "train", "miou": None, "quality": place / 20, "map_tags": []}
+        {"id": id, "quality": 1 - place / 20, "network_quality": place / 20}
         for place, id in enumerate(masks)
     ]
     (tmp_path / "evaluate").mkdir()
@@ -46,8 +46,11 @@ def test_masks_of_a_run_know_their_photos_splits_and_scores(run, masks):
         assert mask.score == list(masks).index(mask.id) / 20
 
 
-def test_of_chooses_the_step(run):
-    assert open_masks(run, of="pseudo-masks").what == "pseudo-masks"
+def test_of_chooses_the_step(run, masks):
+    pseudo = open_masks(run, of="pseudo-masks")
+    assert pseudo.what == "pseudo-masks"
+    scores = {mask.id: mask.score for mask in pseudo.masks}
+    assert scores == {id: 1 - place / 20 for place, id in enumerate(masks)}, "not the network's"
     (run / "predict/manifest.json").rename(run / "predict/started.json")
     assert open_masks(run).what == "pseudo-masks"
     with pytest.raises(RunFolderError, match="predict is unfinished"):

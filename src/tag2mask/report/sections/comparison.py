@@ -218,7 +218,7 @@ def _changed_photos(runs: Sequence[RunFolder], count: int) -> PageSection:
     blocks: list[Block] = []
     for place in (place for place in chosen if place in samples and changes[place] > 0):
         split, photo = place
-        found = PhotoScore(photo, split, mious[0].get(place), None, None, {}, True)
+        found = PhotoScore(photo, split, mious[0].get(place), None, None, None, {}, True)
         try:
             row = draw.row(samples[place], found)
         except DataError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, PseudoMaskFolder
@@ -13,6 +14,7 @@ from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
+from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
 from tag2mask.evaluation.records import EvaluationScores
 from tag2mask.evaluation.wording import mask_name
 from tag2mask.report.overlays import fitted, mask_overlay
@@ -52,7 +54,8 @@ def sheet_section(run: RunFolder, scored: ScoredRun) -> PageSection:
     blocks: list[Block] = []
     if evaluation and scores is not None and prepared and made:
         names = _shown_classes(scores)
-        tiles = _drawn(run, names, scores.splits[-1].split)
+        key = NETWORK_QUALITY if isinstance(made, Predictions) else QUALITY
+        tiles = _drawn(run, names, scores.splits[-1].split, key)
         samples = samples_by_place(prepared)
         classes = read_classes(prepared.path)
         rows = []
@@ -97,13 +100,16 @@ def _shown_classes(scores: EvaluationScores) -> list[str]:
     return [name for name in names if name in worst][:SHEETS]
 
 
-def _drawn(run: RunFolder, names: Sequence[str], first: str) -> dict[str, list[_Tile]]:
-    """Return up to `TILES` photos of each class, those of split ``first`` before others."""
+def _drawn(run: RunFolder, names: Sequence[str], first: str, key: str) -> dict[str, list[_Tile]]:
+    """Return up to `TILES` photos of each class, those of split ``first`` before others.
+
+    They are sorted by the quality score ``key``.
+    """
     evaluation = run.handle(Evaluation)
     assert evaluation is not None
     wanted = set(names)
     drawn: dict[str, list[tuple[bool, int, _Tile]]] = {}
-    for tags, split, tile in read_photos(evaluation.path / PHOTOS, _tile):
+    for tags, split, tile in read_photos(evaluation.path / PHOTOS, partial(_tile, key)):
         # The photos with the largest keys are kept: a draw in bounded memory, always the same.
         number = int.from_bytes(hashlib.sha256(tile.id.encode()).digest()[:8])
         for name in wanted.intersection(tags):
@@ -116,8 +122,8 @@ def _drawn(run: RunFolder, names: Sequence[str], first: str) -> dict[str, list[_
     return {name: sorted(tile for _, _, tile in kept) for name, kept in drawn.items()}
 
 
-def _tile(row: Mapping[str, Any]) -> tuple[list[str], str, _Tile]:
-    split, quality = str(row["split"]), quality_of(row)
+def _tile(key: str, row: Mapping[str, Any]) -> tuple[list[str], str, _Tile]:
+    split, quality = str(row["split"]), quality_of(row, key)
     tile = _Tile(1.0 if quality is None else quality, split, checked_id(row["id"]))
     return [str(tag) for tag in row["tags"]], split, tile
 

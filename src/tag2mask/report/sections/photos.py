@@ -75,8 +75,8 @@ def photo_section(runs: Sequence[RunFolder], count: int) -> PageSection:
         intro="A click opens a picture in the window, with at most "
         f"{PICTURE_SIDE:,} px, and closes it. Heat: the largest score over the photo's classes, "
         f"and, of several classes, the score of each (the first {CLASS_MAPS}), from purple (low) "
-        "to yellow (high). Hatched: pixels that the ground truth ignores. Quality: the mean rank, "
-        "by the evidence named after it, among the photos of the split; it needs no ground truth.",
+        "to yellow (high). Hatched: pixels that the ground truth ignores. Quality: the rank among "
+        "the photos of the split by the evidence named after it; it needs no ground truth.",
     )
 
 

@@ -33,6 +33,7 @@ from tag2mask.data.layouts.listing import CLASS_LIST, list_images, read_class_fi
 from tag2mask.data.masks import read_mask
 from tag2mask.data.photo_files import list_photos
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted
+from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
 from tag2mask.report.photo_choice import every_photo_quality
 from tag2mask.report.run_folder import PHOTOS
 
@@ -50,7 +51,7 @@ class SourceMask:
         photo: its photo; None: unknown.
         listed: (h, w) px of its photo; None: unknown.
         split: ``train`` or ``val``; None: unknown.
-        score: quality score of the photo; None: unknown.
+        score: its quality score; None: unknown.
     """
 
     id: str
@@ -197,7 +198,8 @@ def _of_step(handle: Handle) -> MaskSource:
     without: list[str] = []
     if prepared is not None:
         masks, without = _with_index(masks, prepared.path)
-    masks = _with_scores(masks, handle.path.parent / Evaluation.step / PHOTOS)
+    key = NETWORK_QUALITY if isinstance(handle, Predictions) else QUALITY
+    masks = _with_scores(masks, handle.path.parent / Evaluation.step / PHOTOS, key)
     root = None if prepared is None else data_root(prepared.path)
     return MaskSource(handle.path, handle.step, classes, _sorted(masks), root, tuple(without))
 
@@ -249,11 +251,11 @@ def _with_index(masks: Iterable[SourceMask], prepared: Path) -> tuple[list[Sourc
     return found, sorted(rows)
 
 
-def _with_scores(masks: list[SourceMask], path: Path) -> list[SourceMask]:
+def _with_scores(masks: list[SourceMask], path: Path, key: str) -> list[SourceMask]:
     """Add the quality scores of a run's evaluation, where it has been made."""
     if not path.is_file():
         return masks
-    scores = every_photo_quality(path)
+    scores = every_photo_quality(path, key)
     return [replace(mask, score=scores.get(mask.id)) for mask in masks]
 
 
