@@ -49,6 +49,7 @@ def test_a_row_is_run_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     data = make_small_defects(tmp_path / "data", train=6, test=3, side=128)
     short = [word for value in TOY for word in ("--set", value)]
     short += ["--set", "train_cam.backbone.output_stride=8", "--set", "infer_cam.tile=96"]
+    short += ["--set", "train_segmenter.freeze_stride=1"]
     log = tmp_path / "log.jsonl"
     command = ["x", str(data), str(tmp_path / "runs"), "--log", str(log), *short]
     monkeypatch.setattr(sys, "argv", [*command, "--rows", "small-objects-cpu"])

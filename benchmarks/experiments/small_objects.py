@@ -29,15 +29,33 @@ LOG = Path(__file__).with_suffix(".jsonl")
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lite0-cpu": ("lite0-cpu", ()),
     "small-objects-cpu": ("small-objects-cpu", ()),
-    "pooling=avg": ("small-objects-cpu", ("train_cam.pooling=avg",)),
+    "fine-tuned": (
+        "small-objects-cpu",
+        (
+            "train_cam.starts=1",
+            "train_cam.dropout=0",
+            "train_cam.optimizer.lr=0.00001",
+            "train_cam.optimizer.new_layer_lr=1000",
+            "train_cam.optimizer.schedule=poly",
+            "train_cam.epochs=20",
+            "train_cam.batch_size=4",
+        ),
+    ),
+    "starts=4": ("small-objects-cpu", ("train_cam.starts=4",)),
     "pooling=max": ("small-objects-cpu", ("train_cam.pooling=max",)),
-    "lr=3e-4": ("small-objects-cpu", ("train_cam.optimizer.lr=0.0003",)),
     "stride 16": ("small-objects-cpu", ("train_cam.backbone.output_stride=16",)),
     "dilated": (
         "small-objects-cpu",
         ("train_cam.truncate_backbone=false", "train_cam.backbone.output_stride=16"),
     ),
-    "crop=512": ("small-objects-cpu", ("train_cam.crop=512", "train_cam.batch_size=16")),
+    "larger network": (
+        "small-objects-cpu",
+        (
+            "train_segmenter.network.decoder_channels=null",
+            "train_segmenter.freeze_stride=1",
+            "train_segmenter.loss_stride=1",
+        ),
+    ),
     "CRF": ("small-objects-cpu", ("pseudo_masks.crf.enabled=true",)),
 }
 """Rows in their order: a recipe and what differs from it."""

@@ -100,6 +100,24 @@ class Case:
     processors: int = 2
 
 
+def test_heads_on_frozen_features_cost_a_pass_over_the_photos_and_their_maps() -> None:
+    def cost(*changes: str, train: int = 300, classes: int = 3) -> Cost:
+        recipe = load_recipe("small-objects-cpu", changes)
+        sizes = [(1000, 1000)]
+        found = estimate(recipe, train=train, val=1, gpu=False, sizes=sizes, classes=classes)
+        return found["train-cam"]
+
+    usual = cost()
+    assert 60 < usual.seconds < 300
+    assert usual.disk_mib == pytest.approx(300 * 40 * 125**2 * 2 / 2**20, rel=0.15)
+    assert cost("train_cam.starts=64").seconds > 2 * usual.seconds
+    assert cost("train_cam.epochs=30").seconds > 1.5 * usual.seconds
+    assert cost(train=600).disk_mib > 1.9 * usual.disk_mib
+    assert cost(classes=6).seconds > 1.5 * usual.seconds
+    half = cost("train_cam.long_side=[500, 500]")
+    assert half.seconds < 0.4 * usual.seconds and half.disk_mib < 0.4 * usual.disk_mib
+
+
 VOC = ((375, 500),) * 4 + ((500, 350), (334, 500))
 EARLIER = (
     "infer_cam.scales=[1,1.5,2]",

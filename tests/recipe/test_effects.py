@@ -38,6 +38,13 @@ def test_rules_name_settings_and_values_that_exist() -> None:
         (["train_cam.init_from=m.pth", "train_cam.warm_start=3"], "(it needs null)"),
         (["train_segmenter.optimizer.momentum=0.5"], "optimizer.name=adamw (it needs sgd)"),
         (["infer_cam.tag_threshold=0.4"], "infer_cam.tags=known (it needs untagged or predicted)"),
+        (
+            [
+                "train_cam={pooling: top, starts: 4, pcm: {enabled: false}, warm_start: 0, "
+                "views: {enabled: false}, losses: {er: 0}, long_side: null, dropout: 0.1}"
+            ],
+            "train_cam.dropout has no effect with train_cam.starts=4 (it needs 1)",
+        ),
         (["predict.crf.iterations=3"], "predict.crf.enabled=false (it needs true)"),
         (["predict.crf.iterations=3", "walk.calibrate_photos=9"], "true); walk.calibrate_photos"),
     ],

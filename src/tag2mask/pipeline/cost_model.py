@@ -44,6 +44,8 @@ MDC_WORK = 0.4
 TRAIN_SECONDS, INFER_SECONDS = 0.8, 0.15
 """Per Mpx: forward and backward pass, and forward pass alone."""
 TRAINING_GPU, INFERENCE_GPU = 110.0, 25.0
+HEAD_SECONDS = 0.025
+"""Per million values of the maps of several heads on frozen features, in a training step."""
 START_SECONDS = 4.0
 WALK_SECONDS, WALK_STEP_SECONDS, GRID_SECONDS = 0.055, 0.001, 0.04
 """Per photo, per photo and step, and per Mpx of the map's file."""
@@ -63,6 +65,8 @@ MASK_MIB: dict[type[Handle], float] = {
 }
 """A palette PNG of 1 Mpx; it grows with the square root of the area."""
 CONFIDENCE_MIB, OVERLAY_MIB = 0.32, 0.4
+FEATURE_MIB = 10
+"""Per Mpx and px of stride: features of float16, whose channels grow with the stride."""
 CHECKPOINTED = 0.5
 """Memory of the activations with gradient checkpointing, relative to that without."""
 ATTENTION_BYTES = 90

@@ -36,7 +36,9 @@ from tag2mask.pipeline.cost_model import (
     CHECKPOINTED,
     CONFIDENCE_MIB,
     EVALUATION_SECONDS,
+    FEATURE_MIB,
     GRID_SECONDS,
+    HEAD_SECONDS,
     INFER_MIB,
     INFER_SECONDS,
     INFERENCE_GPU,
@@ -151,7 +153,7 @@ def estimate(
     count = train + val
     costs: dict[type[Handle], Cost] = {
         PreparedData: Cost(START_SECONDS + count * 0.00012, count * 0.0003, 150 + count * 0.002),
-        CamModel: _cam_training(recipe.train_cam, train, machine),
+        CamModel: _cam_training(recipe.train_cam, train, photos, machine, classes),
         CamMaps: _inference(recipe, mapped, photos, machine),
         AffinityLabels: _affinity_labels(recipe, train, photos, machine),
         AffinityModel: _affinity_training(recipe.train_affinity, train, machine),
@@ -193,11 +195,15 @@ def _training(
     )
 
 
-def _cam_training(section: TrainCam, photos: int, machine: Machine) -> Cost:
+def _cam_training(
+    section: TrainCam, count: int, photos: PhotoSizes, machine: Machine, classes: int
+) -> Cost:
+    if section.starts > 1:
+        return _starts_training(section, count, photos, machine, classes)
     low, high = section.views.scale
     own = _training(
         section,
-        photos,
+        count,
         machine,
         backbone=section.backbone.name,
         work=cam_work(section),
@@ -205,8 +211,32 @@ def _cam_training(section: TrainCam, photos: int, machine: Machine) -> Cost:
     )
     if not section.warm_epochs:
         return own
-    plain = _cam_training(section.plain_start(), photos, machine)
+    plain = _cam_training(section.plain_start(), count, photos, machine, classes)
     return Cost(own.seconds + plain.seconds, own.disk_mib + plain.disk_mib, own.memory_mib)
+
+
+def _starts_training(
+    section: TrainCam, count: int, photos: PhotoSizes, machine: Machine, classes: int
+) -> Cost:
+    """Estimate the features of all photos, computed once, and the heads on them.
+
+    The disk also holds the features until the end.
+    """
+    side, stride = section.long_side, section.backbone.likely_stride
+    mpx, work = photos.resized(None if side is None else side[0]), cam_work(section)
+    features = mpx * work * INFER_SECONDS / machine.speed(INFERENCE_GPU)
+    values = mpx / stride**2 * section.starts * classes  # millions per photo
+    steps = training_steps(section, max(1, count * 3 // 4))  # the other photos choose the heads
+    passes = steps * section.optimizer.accumulate * section.batch_size
+    largest = min(photos.largest if side is None else mpx, section.crop**2 / 1e6)
+    return Cost(
+        1.5 + count * features + passes * values * HEAD_SECONDS,
+        WEIGHT_MIB.get(section.backbone.name, OTHER_WEIGHT_MIB)
+        + count * on_disk(mpx * FEATURE_MIB / stride),
+        BASE_MIB
+        + largest * INFER_MIB * activation_growth(work)
+        + section.batch_size * mpx * FEATURE_MIB / stride,
+    )
 
 
 def _affinity_training(section: TrainAffinity, photos: int, machine: Machine) -> Cost:

@@ -60,6 +60,17 @@ def _optimizer_needs(section: str) -> Iterator[Need]:
 NEEDS = (
     Need(("prepare.tags",), "prepare.source", ("auto", "voc")),
     Need(("train_cam.mdc_rates", "train_cam.mdc_channels"), "train_cam.head", ("mdc",)),
+    Need(
+        (
+            "train_cam.color_jitter",
+            "train_cam.dropout",
+            "train_cam.freeze_batch_norm",
+            "train_cam.gradient_checkpointing",
+            "train_cam.picture_every",
+        ),
+        "train_cam.starts",
+        (1,),
+    ),
     Need(("train_cam.pcm.*",), "train_cam.pcm.enabled", (True,)),
     Need(
         ("train_cam.pcm.channels", "train_cam.pcm.power", "train_cam.pcm.block_mib"),

@@ -154,6 +154,7 @@ class Recipe(Section):
                 "set plain or auto"
             )
         self._check_map_tiles()
+        self._check_starts()
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):
             raise ValueError("evaluate.thresholds: must be strictly increasing")
         return self
@@ -192,6 +193,32 @@ class Recipe(Section):
             raise ValueError(
                 "infer_cam.tile: only maps of train_cam.head=cam with infer_cam.behavior=default "
                 "are computed in tiles; set tile=null"
+            )
+
+    def _check_starts(self) -> None:
+        """Check that several heads can be trained on features that are computed once."""
+        train = self.train_cam
+        if train.starts == 1:
+            return
+        low, high = train.long_side or (0, 0)
+        wrong = {
+            "pooling=top (or max)": train.pooling == "avg",
+            "head=cam": train.head != "cam",
+            "pcm.enabled=false": train.pcm.enabled,
+            "views.enabled=false": train.views.enabled,
+            "losses.extra=[]": bool(train.losses.extra),
+            "behavior=default": train.behavior != "default",
+            "init_from=null (weights of the backbone are given by backbone.weights)": (
+                train.init_from is not None
+            ),
+            "warm_start=0": train.warm_epochs > 0,
+            "long_side=null, or a range of one value": low != high,
+        }
+        needed = [f"train_cam.{setting}" for setting, needs in wrong.items() if needs]
+        if needed:
+            raise ValueError(
+                "train_cam.starts: several heads learn from fixed features of one view, each from "
+                f"the best cells of its maps; set {', '.join(needed)}, or starts=1"
             )
 
 

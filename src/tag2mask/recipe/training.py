@@ -202,6 +202,7 @@ class TrainCam(Section):
             "pcm.module": None,
             "pcm.options": MappingProxyType({}),
             "pooling": "avg",
+            "starts": 1,
             "truncate_backbone": False,
             "views.module": None,
             "views.options": MappingProxyType({}),
@@ -217,6 +218,10 @@ class TrainCam(Section):
     pooling: Literal["avg", "max", "top"] = "avg"
     """How a class's logit is taken from its map: the average (published), the best cell, or the
     average of the 4 best; an object of few cells hardly moves the average of a large map."""
+    starts: Annotated[Integer, Field(ge=1, le=256)] = 1
+    """Heads with different first weights, trained side by side on features that are computed once
+    and not trained; each class is taken from those that rank held-out photos best. 1: one head,
+    trained with the backbone. More with ``pooling`` max or top, one view and no PCM."""
     head: Literal["cam", "mdc"] = "cam"
     """cam: a 1x1 convolution; mdc: multi-dilated convolutions (Wei et al., CVPR 2018)."""
     mdc_rates: Annotated[tuple[Count, ...], Field(min_length=2)] = (1, 3, 6, 9)
@@ -241,6 +246,8 @@ class TrainCam(Section):
     batch_size: Count = 8
     """Photos per batch on all devices together."""
     crop: Crop = 224
+    """With several ``starts``: larger photos are computed in tiles of this side, px, which overlap
+    by an eighth of it."""
     long_side: tuple[Side, Side] | None = (224, 384)
     """Range of the photo's long side before cropping, px; drawn for each photo; null: its own."""
     color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)

@@ -1,7 +1,8 @@
 """Step ``train-cam``: learn class activation maps from image-level tags, Siamese (SEAM) or plain.
 
 Reads photos and tags, never a mask. Writes ``model.safetensors``, ``losses.csv``, ``tensorboard/``
-and ``pictures/``, and ``checkpoint.pt`` until it is finished. A plain CAM that the training starts
+and ``pictures/``, and ``checkpoint.pt`` until it is finished (with several ``starts`` also
+``features/``, and no pictures). A plain CAM that the training starts
 from has a folder of the same kind, by default the subfolder ``warm-start/``. Photos skipped during
 training are recorded in the folder's item journal, so that a resumed training still lists them.
 """
@@ -37,6 +38,7 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.seam.model import SEAM_KIND, SeamSpec, build_seam, load_seam, save_seam
 from tag2mask.seam.network import SeamNet
 from tag2mask.steps.trainers.cam_parts import check_parts
+from tag2mask.steps.trainers.cam_starts import train_starts
 from tag2mask.steps.trainers.cam_task import CamTask, cam_optimizer
 from tag2mask.steps.trainers.training import class_warnings, finish_training, import_network
 from tag2mask.training.loop import fit
@@ -168,11 +170,14 @@ def _train(
         if section.backbone.output_stride == "auto":
             runtime.note(f"{spec.backbone}: output stride {spec.output_stride}")
         match = None if section.init_from is None else start_from(net, spec, section.init_from)
-        task = CamTask(net, spec, samples, section, runtime, step)
-        summary = fit(
-            task, cam_optimizer(task.module, section), task.settings, step.path, runtime, name=name
-        )
-    skipped = tuple(dict.fromkeys([*skipped_before, *task.skipped.lines()]))
+        if section.starts > 1:
+            lost, metrics = train_starts(net, spec, samples, section, runtime, step, name=name)
+        else:
+            task = CamTask(net, spec, samples, section, runtime, step)
+            optimizer = cam_optimizer(task.module, section)
+            summary = fit(task, optimizer, task.settings, step.path, runtime, name=name)
+            lost, metrics = task.skipped.lines(), {"steps": task.settings.steps, **summary}
+    skipped = tuple(dict.fromkeys([*skipped_before, *lost]))
     if runtime.rank == 0:
         with atomic_write(step.path / MODEL_FILE) as temporary:
             save_seam(temporary, net, spec)
@@ -180,11 +185,7 @@ def _train(
         step,
         runtime,
         counts={"photos": len(samples) - len(skipped)},
-        metrics={
-            "steps": task.settings.steps,
-            **summary,
-            **class_warnings(match, "train_cam.init_from"),
-        },
+        metrics={**metrics, **class_warnings(match, "train_cam.init_from")},
         skipped=skipped,
     )
 
