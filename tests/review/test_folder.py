@@ -60,7 +60,8 @@ def test_masks_that_a_run_was_given_are_reviewed(given: Path, tmp_path: Path) ->
 def test_the_network_and_given_masks_disagree(given: Path, tmp_path: Path) -> None:
     """Without maps, how much a photo's two masks differ says how uncertain it is."""
     folder = open_review(tmp_path / "run")
-    one, *rest = (photo.id for photo in folder.photos if photo.tags)
+    # Of several tags the masks show one, which makes the photo uncertain, too.
+    one, *rest = (photo.id for photo in folder.photos if len(photo.tags) == 1)
     for photo in rest:  # only one photo's masks disagree
         shutil.copy(
             folder.masks["network"] / f"{photo}.png", folder.masks["given mask"] / f"{photo}.png"
