@@ -179,6 +179,22 @@ CASES = {
             "": 2509,
         },
     ),
+    "voc12, two scales": Case(
+        "the same machine and day; docs/results, VOC on a CPU",
+        ("lite0-cpu",),
+        849,
+        300,
+        VOC,
+        {
+            "infer-cam": 215,
+            "affinity-labels": 98,
+            "train-affinity": 170,
+            "walk": 46,
+            "train-segmenter": 504,
+            "predict": 29,
+            "evaluate": 17,
+        },
+    ),
     "demo": Case(
         "two idle processors of an AMD EPYC, docs/results, Speed; prepare has the start-up",
         (
