@@ -47,7 +47,7 @@ TRAINING_GPU, INFERENCE_GPU = 110.0, 25.0
 HEAD_SECONDS = 0.025
 """Per million values of the maps of several heads on frozen features, in a training step."""
 START_SECONDS = 4.0
-WALK_SECONDS, WALK_STEP_SECONDS, GRID_SECONDS = 0.055, 0.001, 0.04
+WALK_SECONDS, WALK_STEP_SECONDS, GRID_SECONDS = 0.025, 0.001, 0.04
 """Per photo, per photo and step, and per Mpx of the map's file."""
 CRF_SECONDS, CRF_STEP_SECONDS = 0.4, 0.03
 """Per Mpx on one thread: building the lattice, and one iteration."""

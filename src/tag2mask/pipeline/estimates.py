@@ -289,7 +289,7 @@ def _walk(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> C
         backbone_work(backbone.name, backbone.likely_stride),
     )
     network = mpx * sum(scale**2 for scale in section.scales) * work * INFER_SECONDS
-    # The walk itself computes one photo at a time and gains little from many cores.
+    # One photo per thread gains little from many cores, which share the memory.
     walk = WALK_SECONDS + section.steps * WALK_STEP_SECONDS + photos.mean() * GRID_SECONDS
     walk /= min(machine.processors / 2, 2)
     largest = max(section.scales) ** 2 * (photos.largest if section.long_side is None else mpx)
