@@ -12,10 +12,10 @@ SIZES = [(100, 200), (2448, 2048), (4000, 3000)]
 
 def test_the_coarser_of_training_and_maps_limits_the_objects() -> None:
     seen = seen_sizes(load_recipe("lite0-cpu"), 2448)
-    assert seen.training == 2448 / 384 and seen.maps == 2448 / 768 and seen.masks == 2448 / 320
+    assert seen.training == 2448 / 384 and seen.maps == 2448 / 576 and seen.masks == 2448 / 320
     assert seen.smallest_object == 16 * 2448 / 384
     finer = load_recipe("lite0-cpu", ["train_cam.long_side=[224,2448]"])
-    assert seen_sizes(finer, 2448).smallest_object == 16 * 2448 / 768
+    assert seen_sizes(finer, 2448).smallest_object == 16 * 2448 / 576
     coarser = load_recipe("lite0-cpu", ["infer_cam.scales=[0.5]"])
     assert seen_sizes(coarser, 2448).smallest_object == 16 * 2448 / 192
 
@@ -23,7 +23,7 @@ def test_the_coarser_of_training_and_maps_limits_the_objects() -> None:
 def test_maps_of_the_photos_own_size() -> None:
     recipe = load_recipe("lite0-cpu", ["infer_cam.long_side=null", "predict.long_side=photo"])
     seen = seen_sizes(recipe, 2448)
-    assert seen.maps == 0.5 and seen.masks == 1.0  # the largest scale of the maps is 2
+    assert seen.maps == 1 / 1.5 and seen.masks == 1.0  # the largest scale of the maps is 1.5
 
 
 def test_the_line_is_about_the_median_photo() -> None:

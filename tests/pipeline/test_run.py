@@ -183,10 +183,11 @@ class FakeSteps:
             PseudoMaskFolder, out, section=section, coverage={"data": data, name: maps}
         )
 
-    def train_segmenter(self, data: Any, masks: Any, section: Any, out: Path, runtime: Any) -> Any:
-        return self.work(
-            SegmenterModel, out, section=section, inputs={"data": data, "masks": masks}
-        )
+    def train_segmenter(
+        self, data: Any, masks: Any, section: Any, out: Path, runtime: Any, cam: Any
+    ) -> Any:
+        inputs = {"data": data, "masks": masks, **({} if cam is None else {"cam": cam})}
+        return self.work(SegmenterModel, out, section=section, inputs=inputs)
 
     def predict_prepared(self, data: Any, model: Any, section: Any, out: Path, runtime: Any) -> Any:
         return self.work(

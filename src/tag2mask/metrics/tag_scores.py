@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score
 
 from tag2mask.metrics.confusion import Float64, mean_of_present, ratio
 
@@ -58,6 +57,8 @@ def tag_quality(probabilities: Probabilities, tags: TagTable, threshold: float =
         tags: bool (n, C), the known tags.
         threshold: a class is predicted where its probability is at least this.
     """
+    from sklearn.metrics import average_precision_score  # slow to import; a dry run needs none
+
     assert probabilities.shape == tags.shape
     photos = tags.sum(axis=0)
     average = np.full(tags.shape[1], np.nan)
