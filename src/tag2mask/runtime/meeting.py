@@ -180,9 +180,11 @@ def _reach(place: MeetingPlace, waiting: _Waiting) -> TCPStore:
         try:
             return place.store(_ATTEMPT_SECONDS)
         except DistError:
-            if place.launch.rank == 0 or waiting.is_over():
+            if place.launch.rank == 0:
                 raise
-        waiting.note(lambda: [0])
+            waiting.note(lambda: [0])
+            if waiting.is_over():
+                raise
 
 
 def _wait_for_all(book: _Book, rank: int, world_size: int, waiting: _Waiting) -> None:
