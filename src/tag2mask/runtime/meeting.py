@@ -190,13 +190,13 @@ def _reach(place: MeetingPlace, waiting: _Waiting) -> TCPStore:
 def _wait_for_all(book: _Book, rank: int, world_size: int, waiting: _Waiting) -> None:
     book.arrive(rank)
     while book.count() < world_size:
+        waiting.note(lambda: book.missing(world_size))
         if waiting.is_over():
             missing = _names(book.missing(world_size))
             book.fail(f"{missing} did not start this command within {waiting.seconds:.0f} s")
         text = book.failure()
         if text is not None:
             raise _not_met(text)
-        waiting.note(lambda: book.missing(world_size))
         time.sleep(_POLL_SECONDS)
 
 
