@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tag2mask.metrics.tag_scores import doubtful_tags, tag_quality
+from tag2mask.metrics.tag_scores import doubtful_tags, tag_quality, tag_table
 
 pytestmark = pytest.mark.smoke
 
@@ -77,3 +77,8 @@ def test_no_photos():
     none = np.zeros((0, 3))
     assert doubtful_tags(none.astype(np.float32), none.astype(bool)) == []
     assert np.isnan(tag_quality(none.astype(np.float32), none.astype(bool)).mean_average_precision)
+
+
+def test_the_table_has_each_photos_own_tags() -> None:
+    table = tag_table([(1,), (), (0, 2)], 3)
+    assert table.tolist() == [[False, True, False], [False] * 3, [True, False, True]]

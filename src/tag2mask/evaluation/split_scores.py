@@ -25,7 +25,7 @@ from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
 from tag2mask.evaluation.stages import given_stage, refinements
 from tag2mask.maps.mapped_photos import MappedPhotos, tag_source
-from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
+from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality, tag_table
 
 
 def split_scores(
@@ -52,9 +52,7 @@ def split_scores(
     classes, section = job.classes, job.section
     published = section.behavior == "published"
     groups = [group_of(sample) for sample in samples]
-    known = np.zeros((len(samples), len(classes)), np.bool_)
-    for row, sample in enumerate(samples):
-        known[row, list(sample.tags)] = True
+    known = tag_table([sample.tags for sample in samples], len(classes))
     tagged = bool(known.any())
     has_maps = maps is not None and tagged
     probabilities = np.stack(counts.probabilities) if has_maps else np.empty(0, np.float32)

@@ -6,6 +6,7 @@ either.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,19 @@ class TagQuality:
     def mean_f1(self) -> float:
         """The mean F1 over the classes with photos."""
         return mean_of_present(self.f1[self.photos > 0])
+
+
+def tag_table(tags: Sequence[Sequence[int]], classes: int) -> TagTable:
+    """Return the tags of photos as a table, bool (N, C).
+
+    Args:
+        tags: tag ids of each photo.
+        classes: number of classes C.
+    """
+    table = np.zeros((len(tags), classes), np.bool_)
+    for row, own in enumerate(tags):
+        table[row, list(own)] = True
+    return table
 
 
 def tag_quality(probabilities: Probabilities, tags: TagTable, threshold: float = 0.5) -> TagQuality:

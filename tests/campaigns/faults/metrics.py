@@ -92,6 +92,16 @@ FAULTS = [
         ("metrics/test_tag_scores.py",),
     ),
     Fault(
+        "metrics.tag_scores.tag_table",
+        "photos are scored on the tags of others",
+        "table[row, list(own)] = True",
+        "table[row - 1, list(own)] = True",
+        (
+            "metrics/test_tag_scores.py",
+            "steps/test_evaluate.py::test_without_masks_tags_and_evidence_remain",
+        ),
+    ),
+    Fault(
         "metrics.tag_scores.doubtful_tags",
         "missing tags are called wrong",
         '"wrong" if tags[r, c] else "missing"',

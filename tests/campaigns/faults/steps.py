@@ -125,13 +125,6 @@ FAULTS = [
         ("steps/trainers/test_training.py",),
     ),
     Fault(
-        "evaluation.split_scores.split_scores",
-        "photos are scored on the tags of others",
-        "known[row, list(sample.tags)] = True",
-        "known[row - 1, list(sample.tags)] = True",
-        ("steps/test_evaluate.py::test_without_masks_tags_and_evidence_remain",),
-    ),
-    Fault(
         "steps.evaluate._with_crf_masks",
         "the CRF follows the first maps",
         "base = before[-1]",

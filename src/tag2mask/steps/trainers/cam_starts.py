@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from tag2mask.artifacts.handles import CamModel
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import Sample, group_of
-from tag2mask.metrics.tag_scores import tag_quality
+from tag2mask.metrics.tag_scores import tag_quality, tag_table
 from tag2mask.recipe.training import TrainCam
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.head_starts import ChosenHead, HeadStarts, best_cells, mean_of_best, set_head
 from tag2mask.seam.model import SeamSpec
 from tag2mask.seam.network import SeamNet
 from tag2mask.steps.trainers.frozen_features import FrozenFeatures, compute_features
-from tag2mask.steps.trainers.training import fit_settings, network_optimizer
+from tag2mask.steps.trainers.training import fit_settings, network_optimizer, rank_order
 from tag2mask.training.loop import fit
-from tag2mask.training.sampler import StepBatchSampler
 from tag2mask.training.skipped import SkippedPhotos
 
 HELD_OUT = 4
@@ -76,10 +75,10 @@ def train_starts(
         eps=net.head_norm.eps,
     )
     held_out = held_out_photos(features.samples, len(spec.classes))
-    task = StartsTask(heads, features, np.flatnonzero(~held_out), section, runtime, spec)
+    tags = tag_table([sample.tags for sample in features.samples], len(spec.classes))
+    task = StartsTask(heads, features, np.flatnonzero(~held_out), section, runtime, tags)
     optimizer = network_optimizer(heads, heads.parameters(), section)
     summary = fit(task, optimizer, task.settings, step.path, runtime, name=name)
-    tags = tag_table(features.samples, len(spec.classes))
     choice = choose(heads, all_logits(heads, features, runtime), tags, held_out)
     set_head(net, choice.head, statistics)
     found = choice.described(spec.classes, section.starts)
@@ -93,14 +92,6 @@ def train_starts(
     return skipped.lines(), metrics | warnings
 
 
-def tag_table(samples: Sequence[Sample], classes: int) -> Rows:
-    """Return the tags of photos, bool (n, C)."""
-    table = np.zeros((len(samples), classes), np.bool_)
-    for row, sample in enumerate(samples):
-        table[row, list(sample.tags)] = True
-    return table
-
-
 def held_out_photos(samples: Sequence[Sample], classes: int) -> Rows:
     """Return which photos choose the heads, bool (n,): every fourth group in their order.
 
@@ -109,7 +100,7 @@ def held_out_photos(samples: Sequence[Sample], classes: int) -> Rows:
     numbers: dict[str, int] = {}
     groups = np.array([numbers.setdefault(group_of(sample), len(numbers)) for sample in samples])
     held_out: Rows = groups % HELD_OUT == HELD_OUT - 1
-    tags = tag_table(samples, classes)
+    tags = tag_table([sample.tags for sample in samples], classes)
     unlearned = ~tags[~held_out].any(axis=0)
     return held_out & ~np.isin(groups, groups[tags[:, unlearned].any(axis=1)])
 
@@ -131,7 +122,7 @@ class StartsTask:
         learned: indices of the photos to learn from.
         section: settings.
         runtime: the ranks.
-        spec: specification of the network.
+        tags: of all photos, bool (n, C).
     """
 
     section_name = "train_cam"
@@ -144,7 +135,7 @@ class StartsTask:
         learned: NDArray[np.int64],
         section: TrainCam,
         runtime: Runtime,
-        spec: SeamSpec,
+        tags: Rows,
     ) -> None:
         self.module = heads
         self.features = features
@@ -152,19 +143,12 @@ class StartsTask:
         self.section = section
         self.runtime = runtime
         self.settings = fit_settings(section, len(learned))
-        self.tags = torch.from_numpy(tag_table(features.samples, len(spec.classes))).float()
+        self.tags = torch.from_numpy(tags).float()
 
     def batches(self, start: int, stop: int) -> Iterator[FeatureBatch]:
         """Yield this rank's batches ``start .. stop - 1``."""
-        order = StepBatchSampler(
-            len(self.learned),
-            self.section.batch_size,
-            start=start,
-            stop=stop,
-            seed=self.section.seed,
-            rank=self.runtime.rank,
-            world_size=self.runtime.world_size,
-            setting=BATCH_SETTING,
+        order = rank_order(
+            len(self.learned), (start, stop), self.section, self.runtime, BATCH_SETTING
         )
         for addresses in order:
             photos = [int(self.learned[place]) for _, place in addresses]
@@ -236,7 +220,7 @@ class Choice:
                 why = (
                     "no held-out photo shows it, so the learned ones chose"
                     if known
-                    else ("no training photo shows it")
+                    else "no training photo shows it"
                 )
                 found.warnings.append(f"train_cam.starts: {name}: {why}")
             if known and precision < LEARNED:

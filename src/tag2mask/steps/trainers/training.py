@@ -102,6 +102,38 @@ def network_optimizer(
     return build_optimizer(groups, name=o.name, momentum=o.momentum)
 
 
+def rank_order(
+    count: int,
+    steps: tuple[int, int],
+    section: TrainingSection,
+    runtime: Runtime,
+    batch_setting: str,
+    mix: PhotoChoice | None = None,
+) -> StepBatchSampler:
+    """Return which photos are in this rank's batches.
+
+    Args:
+        count: number of photos.
+        steps: first batch, and the one after the last.
+        section: settings.
+        runtime: the ranks.
+        batch_setting: recipe key of the batch size, for error messages.
+        mix: as in `StepBatchSampler`.
+    """
+    start, stop = steps
+    return StepBatchSampler(
+        count,
+        section.batch_size,
+        start=start,
+        stop=stop,
+        seed=section.seed,
+        rank=runtime.rank,
+        world_size=runtime.world_size,
+        setting=batch_setting,
+        mix=mix,
+    )
+
+
 def rank_batches(
     photos: DatasetT,
     load: Loader[DatasetT, BatchT],
@@ -125,18 +157,7 @@ def rank_batches(
     Raises:
         DataError: a photo can't be read (unless ``skip_bad``).
     """
-    start, stop = steps
-    order = StepBatchSampler(
-        len(photos),
-        section.batch_size,
-        start=start,
-        stop=stop,
-        seed=section.seed,
-        rank=runtime.rank,
-        world_size=runtime.world_size,
-        setting=skipped.batch_setting,
-        mix=mix,
-    )
+    order = rank_order(len(photos), steps, section, runtime, skipped.batch_setting, mix)
     on_gpu = runtime.device.type == "cuda"
     for batch in load(photos, order, workers=runtime.workers, pin_memory=on_gpu):
         skipped.check(batch)
