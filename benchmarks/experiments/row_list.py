@@ -70,12 +70,15 @@ def _ensemble(*sources: Source) -> Script:
     return Script("benchmarks.experiments.ensemble", sources)
 
 
-CAM, SEAM = "CAM + walk", "SEAM + walk"
+CAM, MDC, SEAM = "CAM + walk", "MDC + walk", "SEAM + walk"
+PLAIN = ("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")
+"""Settings of a network that learns from single views."""
 METHODS = {"prototypes": "image prototypes", "superpixels": "superpixel votes", "par": "PAR"}
 """Refinements of maps without training."""
 BASELINES = (
-    Experiment(CAM, settings=("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")),
+    Experiment(CAM, settings=PLAIN),
     Experiment(SEAM),
+    Experiment(MDC, settings=("train_cam.head=mdc", *PLAIN)),
 )
 TRUSTED_PIXELS = (
     Experiment("CAM + walk at 0.25", CAM, _threshold(0.25)),
