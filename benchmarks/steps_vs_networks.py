@@ -52,7 +52,7 @@ BATCH = 8
 
 def cam_step(*, toy: bool = False) -> Row:
     """Compare a step of ``train-cam`` with the backbone on both views."""
-    section, data = _recipe(toy).train_cam, _prepared(toy)
+    section, data = short_recipe(toy=toy).train_cam, _prepared(toy)
     return _training(
         lambda out: train_cam(data, section, out, _runtime()),
         bare_networks.cam_step(section),
@@ -62,7 +62,7 @@ def cam_step(*, toy: bool = False) -> Row:
 
 def affinity_step(*, toy: bool = False) -> Row:
     """Compare a step of ``train-affinity`` with the network's embeddings."""
-    section, data = _recipe(toy).train_affinity, _prepared(toy)
+    section, data = short_recipe(toy=toy).train_affinity, _prepared(toy)
     labels = AffinityLabels.open(demo_run(toy=toy) / "affinity-labels")
     return _training(
         lambda out: train_affinity(data, labels, section, out, _runtime()),
@@ -73,7 +73,7 @@ def affinity_step(*, toy: bool = False) -> Row:
 
 def segmenter_step(*, toy: bool = False) -> Row:
     """Compare a step of ``train-segmenter`` with the network up to its logits."""
-    section, data = _recipe(toy).train_segmenter, _prepared(toy)
+    section, data = short_recipe(toy=toy).train_segmenter, _prepared(toy)
     run = demo_run(toy=toy)
     masks, cam = PseudoMaskFolder.open(run / "pseudo-masks"), CamModel.open(run / "train-cam")
     return _training(
@@ -86,7 +86,7 @@ def segmenter_step(*, toy: bool = False) -> Row:
 @cache
 def infer_cam_photos(*, toy: bool = False) -> Row:
     """Compare ``infer-cam`` with the network's forward pass of the same views."""
-    run, section, data = demo_run(toy=toy), _recipe(toy).infer_cam, _prepared(toy)
+    run, section, data = demo_run(toy=toy), short_recipe(toy=toy).infer_cam, _prepared(toy)
     model, samples = CamModel.open(run / "train-cam"), _samples(data, "train", "val")
     return _photos(
         lambda out: infer_cam(data, model, section, out, _runtime()),
@@ -99,7 +99,7 @@ def infer_cam_photos(*, toy: bool = False) -> Row:
 @cache
 def affinity_label_photos(*, toy: bool = False) -> Row:
     """Compare ``affinity-labels`` with its dense CRFs."""
-    run, section, data = demo_run(toy=toy), _recipe(toy).affinity_labels, _prepared(toy)
+    run, section, data = demo_run(toy=toy), short_recipe(toy=toy).affinity_labels, _prepared(toy)
     maps, labels = CamMaps.open(run / "infer-cam"), AffinityLabels.open(run / "affinity-labels")
     samples = _samples(data, "train")
     return _photos(
@@ -113,7 +113,7 @@ def affinity_label_photos(*, toy: bool = False) -> Row:
 @cache
 def walked_photos(*, toy: bool = False) -> Row:
     """Compare ``walk`` with the forward pass of AffinityNet's embeddings."""
-    run, section, data = demo_run(toy=toy), _recipe(toy).walk, _prepared(toy)
+    run, section, data = demo_run(toy=toy), short_recipe(toy=toy).walk, _prepared(toy)
     maps, model = CamMaps.open(run / "infer-cam"), AffinityModel.open(run / "train-affinity")
     samples = _samples(data, "train", "val")
     return _photos(
@@ -129,11 +129,13 @@ def whole_run(*, toy: bool = False) -> Row:
 
     Bare times of photos are those of the other rows per photo; the run's photos have their size.
     """
-    seconds, recipe = run_seconds(toy=toy), _recipe(toy)
+    seconds, recipe = run_seconds(toy=toy), short_recipe(toy=toy)
     photos = run_photos(toy=toy)
     training = photos - photos // 6  # one in six of the demo's photos is for validation
     steps = max(1, training // recipe.train_cam.batch_size)
-    plain = _recipe(toy, "train_cam.pcm.enabled=false", "train_cam.views.enabled=false")
+    plain = short_recipe(
+        toy=toy, settings=("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")
+    )
     trained = (
         bare_networks.cam_step(plain.train_cam),
         bare_networks.cam_step(recipe.train_cam),
@@ -148,7 +150,7 @@ def whole_run(*, toy: bool = False) -> Row:
     return Row(whole / bare, whole, bare, "s")
 
 
-def _recipe(toy: bool, *settings: str) -> Recipe:
+def short_recipe(*, toy: bool = False, settings: tuple[str, ...] = ()) -> Recipe:
     """Return the default recipe, whose trainings end after a few rows of the log."""
     steps = 2 if toy else LOGGED * WINDOWS
     return load_recipe(

@@ -25,6 +25,7 @@ from benchmarks import (
     quality_score,
     run_steps,
     small_photos,
+    step_parts,
     threshold_curve,
     walk,
 )
@@ -431,3 +432,16 @@ def test_many_photos_are_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len((tmp_path / "photos.jsonl").read_text().splitlines()) == 40
     table = many_photos._table({name: {40: taken} for name, taken in found.items()}, [40])
     assert len(table.splitlines()) == 2 + len(many_photos.PARTS)
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_step_add_up() -> None:
+    for train, network in step_parts.trainings(toy=True).values():
+        parts = step_parts.Parts(skipped=0)
+        whole, *others = step_parts.measure(train, network, 1, parts)
+        assert len(parts.whole) == len(parts.read) == len(parts.update) == 2
+        assert all(
+            read > 0 and update > 0 and read + update < all_of_it
+            for all_of_it, read, update in zip(parts.whole, parts.read, parts.update, strict=True)
+        )
+        assert sum(others) == pytest.approx(whole)
