@@ -44,6 +44,19 @@ def test_a_logged_row_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4
 
 
+def test_a_run_that_fails_is_not_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = make_small_defects(tmp_path / "data", train=4, test=2, side=128)
+    log = tmp_path / "log.jsonl"
+    command = ["x", str(data), str(tmp_path / "runs"), "--log", str(log), "--rows", "lite0-cpu"]
+    monkeypatch.setattr(sys, "argv", [*command, "--set", "train_cam.epochs=-1"])
+    with pytest.raises(SystemExit, match="row 'lite0-cpu' failed"):
+        small_objects.main()
+    assert "train_cam.epochs" in capfd.readouterr().err
+    assert not log.exists()
+
+
 @pytest.mark.slow
 def test_a_row_is_run_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_small_defects(tmp_path / "data", train=6, test=3, side=128)

@@ -163,6 +163,7 @@ def data_check(
     from tag2mask.cli.tables import show_data
     from tag2mask.data.check import check_data
     from tag2mask.data.inventory import SourceOptions
+    from tag2mask.pipeline.enough_photos import few_photos
     from tag2mask.pipeline.object_sizes import seen_objects
 
     settings = load_chosen_recipe(recipe, overrides, source=source)
@@ -170,7 +171,8 @@ def data_check(
     report = check_data(
         folder, section.source, SourceOptions.of(section), progress=True, corrections=corrections
     )
-    show_data(report, seen_objects(settings, report.sizes))
+    few = few_photos(report.training_photos, report.photos.get("train", 0))
+    show_data(report, (seen_objects(settings, report.sizes), few))
     if report.errors:
         raise typer.Exit(1)
 

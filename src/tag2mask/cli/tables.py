@@ -190,19 +190,19 @@ def show_recipes(descriptions: Mapping[str, str]) -> None:
     _print(table)
 
 
-def show_data(report: DataReport, objects: str = "") -> None:
+def show_data(report: DataReport, notes: Sequence[str] = ()) -> None:
     """Print what a data folder holds and all its problems.
 
     Args:
         report: what was found.
-        objects: how small objects may be; empty: not printed.
+        notes: further lines, such as how small objects may be; empty ones are left out.
     """
     show_understood(report.understood)
     if report.sizes:
         shown = ", ".join(f"{width}x{height}" for height, width in report.sizes)
         print_text(f"sizes, smallest, median and largest: {shown} px")
-    if objects:
-        print_text(objects)
+    for note in filter(None, notes):
+        print_text(note)
     table = _table("class", "in masks", *(f"{split} photos" for split in report.photos))
     for index, name in enumerate(report.class_names):
         counts = (str(row[index]) for row in report.tag_counts)

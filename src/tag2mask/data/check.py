@@ -79,6 +79,14 @@ class DataReport:
         return tuple(p.message for p in self.problems if p.warning)
 
     @property
+    def training_photos(self) -> dict[str, int]:
+        """Training photos of each class."""
+        if "train" not in self.photos:
+            return dict.fromkeys(self.class_names, 0)
+        counts = self.tag_counts[list(self.photos).index("train")].tolist()
+        return dict(zip(self.class_names, counts, strict=True))
+
+    @property
     def pairs(self) -> tuple[tuple[str, str, int], ...]:
         """Classes that occur together and in how many photos, the most frequent pair first."""
         rows, columns = np.nonzero(np.triu(self.cooccurrence, 1))
