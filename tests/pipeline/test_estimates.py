@@ -1,37 +1,15 @@
-"""Estimates agree with what was run: steps exactly, costs within a factor of two."""
+"""Estimates agree with what was run, within a factor of two."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tag2mask.pipeline import cost_model
 from tag2mask.pipeline.cost_model import Cost, on_disk
-from tag2mask.pipeline.estimates import estimate, training_steps
+from tag2mask.pipeline.estimates import estimate
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.recipe.training import Optimizer, TrainCam
-from tag2mask.training.loop import epochs_to_steps
-from tag2mask.training.sampler import steps_per_epoch
-
-counts = st.integers(1, 40)
-
-
-@settings(max_examples=25, deadline=None)
-@given(counts, counts, counts, counts, st.none() | counts)
-def test_estimated_steps_are_those_of_the_training(
-    photos: int, batch: int, epochs: int, accumulate: int, most: int | None
-) -> None:
-    section = TrainCam(
-        batch_size=batch,
-        epochs=epochs,
-        max_steps=most,
-        optimizer=Optimizer(accumulate=accumulate),
-    )
-    steps = epochs_to_steps(epochs, steps_per_epoch(photos, batch), accumulate, most)
-    assert training_steps(section, photos) == steps
 
 
 def test_marginals_of_both_crfs_take_4_bytes_per_pixel_and_label() -> None:
@@ -86,6 +64,7 @@ class Case:
         kb: kilobytes a photo in the files that a step left.
         gpu: whether on a GPU.
         processors: that the process could use.
+        classes: number of classes.
     """
 
     where: str
@@ -98,24 +77,7 @@ class Case:
     kb: dict[str, float] = field(default_factory=dict)
     gpu: bool = False
     processors: int = 2
-
-
-def test_heads_on_frozen_features_cost_a_pass_over_the_photos_and_their_maps() -> None:
-    def cost(*changes: str, train: int = 300, classes: int = 3) -> Cost:
-        recipe = load_recipe("small-objects-cpu", changes)
-        sizes = [(1000, 1000)]
-        found = estimate(recipe, train=train, val=1, gpu=False, sizes=sizes, classes=classes)
-        return found["train-cam"]
-
-    usual = cost()
-    assert 60 < usual.seconds < 300
-    assert usual.disk_mib == pytest.approx(300 * 40 * 125**2 * 2 / 2**20, rel=0.15)
-    assert cost("train_cam.starts=64").seconds > 2 * usual.seconds
-    assert cost("train_cam.epochs=30").seconds > 1.5 * usual.seconds
-    assert cost(train=600).disk_mib > 1.9 * usual.disk_mib
-    assert cost(classes=6).seconds > 1.5 * usual.seconds
-    half = cost("train_cam.long_side=[500, 500]")
-    assert half.seconds < 0.4 * usual.seconds and half.disk_mib < 0.4 * usual.disk_mib
+    classes: int = 20
 
 
 VOC = ((375, 500),) * 4 + ((500, 350), (334, 500))
@@ -278,6 +240,15 @@ CASES = {
     "tiny photos": Case(
         "two idle processors, docs/results, Speed", ("tiny",), 1000, 0, ((64, 64),), {}, 1304
     ),
+    "small objects": Case(
+        "two processors with little other work, docs/results, Small objects",
+        ("small-objects-cpu",),
+        300,
+        100,
+        ((1000, 1000),),
+        {"": 63 * 60},
+        classes=3,
+    ),
     "GPU": Case(
         "one H200, 16 processors, docs/results; trainings during others",
         ("lite2-gpu",),
@@ -326,9 +297,13 @@ IDLE = {
     ("demo", "train-affinity"): 6.6,
     ("voc12", "walk"): 54.6,
     ("voc12", "train-segmenter"): 849 * 20 / 14.0,
+    ("small objects", "train-cam"): 49.8,
+    ("small objects", "infer-cam"): 71.3,
+    ("small objects", "train-segmenter"): 2250 / 0.97,
+    ("small objects", "predict"): 146,
 }
 """Seconds on two processors without other work: docs/results, Speed and log; 14.0 photos a second
-in the training of the segmentation network."""
+in the training of the segmentation network; 0.97 steps a second in that of small objects."""
 
 
 @pytest.mark.parametrize(("name", "step"), IDLE)
@@ -343,7 +318,14 @@ def estimated(case: Case, monkeypatch: pytest.MonkeyPatch) -> dict[str, Cost]:
     monkeypatch.setattr(cost_model, "processors", lambda: case.processors)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     recipe = load_recipe(case.recipe[0], case.recipe[1:])
-    return estimate(recipe, train=case.train, val=case.val, gpu=case.gpu, sizes=case.sizes)
+    return estimate(
+        recipe,
+        train=case.train,
+        val=case.val,
+        gpu=case.gpu,
+        sizes=case.sizes,
+        classes=case.classes,
+    )
 
 
 def test_a_lighter_segmentation_network_takes_less_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.demo.scenes import make_demo_data
 from tag2mask.data.index import Sample
 from tag2mask.nn.model_file import read_spec
-from tag2mask.pipeline.estimates import training_steps
+from tag2mask.pipeline.training_costs import training_steps
 from tag2mask.recipe.loading import load_recipe, shipped_recipes
 from tag2mask.seam.model import SEAM_KIND, build_seam
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1

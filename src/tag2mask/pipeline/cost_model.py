@@ -44,8 +44,10 @@ MDC_WORK = 0.4
 TRAIN_SECONDS, INFER_SECONDS = 0.8, 0.15
 """Per Mpx: forward and backward pass, and forward pass alone."""
 TRAINING_GPU, INFERENCE_GPU = 110.0, 25.0
-HEAD_SECONDS = 0.025
+HEAD_SECONDS = 0.006
 """Per million values of the maps of several heads on frozen features, in a training step."""
+FILE_SECONDS = 0.055
+"""Per Mpx of a photo at its own size: decoding it, and writing its maps or features."""
 START_SECONDS = 4.0
 WALK_SECONDS, WALK_STEP_SECONDS, GRID_SECONDS = 0.025, 0.001, 0.04
 """Per photo, per photo and step, and per Mpx of the map's file."""

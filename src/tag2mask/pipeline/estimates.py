@@ -30,15 +30,12 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.errors import DataError
 from tag2mask.pipeline.cost_model import (
-    AFFINITY_WORK,
     ATTENTION_BYTES,
     BASE_MIB,
-    CHECKPOINTED,
     CONFIDENCE_MIB,
     EVALUATION_SECONDS,
-    FEATURE_MIB,
+    FILE_SECONDS,
     GRID_SECONDS,
-    HEAD_SECONDS,
     INFER_MIB,
     INFER_SECONDS,
     INFERENCE_GPU,
@@ -51,9 +48,6 @@ from tag2mask.pipeline.cost_model import (
     READ_MIB,
     SCORE_MIB,
     START_SECONDS,
-    TRAIN_MIB,
-    TRAIN_SECONDS,
-    TRAINING_GPU,
     WALK_SECONDS,
     WALK_STEP_SECONDS,
     WALKED_BYTES,
@@ -69,12 +63,10 @@ from tag2mask.pipeline.cost_model import (
     mask_mib,
     on_disk,
     photos_at_once,
-    segmenter_training_work,
     segmenter_work,
 )
+from tag2mask.pipeline.training_costs import affinity_training, cam_training, segmenter_training
 from tag2mask.recipe.schema import Recipe
-from tag2mask.recipe.train_segmenter import TrainSegmenter
-from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS
 
 if TYPE_CHECKING:
@@ -153,13 +145,13 @@ def estimate(
     count = train + val
     costs: dict[type[Handle], Cost] = {
         PreparedData: Cost(START_SECONDS + count * 0.00012, count * 0.0003, 150 + count * 0.002),
-        CamModel: _cam_training(recipe.train_cam, train, photos, machine, classes),
+        CamModel: cam_training(recipe.train_cam, train, photos, machine, classes),
         CamMaps: _inference(recipe, mapped, photos, machine),
         AffinityLabels: _affinity_labels(recipe, train, photos, machine),
-        AffinityModel: _affinity_training(recipe.train_affinity, train, machine),
+        AffinityModel: affinity_training(recipe.train_affinity, train, machine),
         WalkedMaps: _walk(recipe, mapped, photos, machine),
         PseudoMaskFolder: _masks(recipe, mapped, photos, machine),
-        SegmenterModel: _segmenter_training(recipe.train_segmenter, train, machine),
+        SegmenterModel: segmenter_training(recipe.train_segmenter, train, machine),
         Predictions: _prediction(recipe, predicted, photos, machine, classes),
         Evaluation: _evaluation(recipe, mapped, photos, machine),
         ReportPage: Cost(1.5, 0.5 * recipe.report.photos, BASE_MIB),
@@ -167,94 +159,12 @@ def estimate(
     return {kind.step: costs[kind] for kind in STEPS}
 
 
-def training_steps(section: TrainCam | TrainAffinity | TrainSegmenter, photos: int) -> int:
-    """Return the number of optimizer steps over ``photos`` training photos."""
-    batches = section.epochs * max(1, photos // section.batch_size)
-    steps = max(1, batches // section.optimizer.accumulate)
-    return steps if section.max_steps is None else min(steps, section.max_steps)
-
-
-def _training(
-    section: TrainCam | TrainAffinity | TrainSegmenter,
-    photos: int,
-    machine: Machine,
-    *,
-    backbone: str,
-    work: float,
-    views: float = 1.0,
-) -> Cost:
-    batches = training_steps(section, photos) * section.optimizer.accumulate
-    mpx = section.batch_size * section.crop**2 / 1e6 * views
-    weights = WEIGHT_MIB.get(backbone, OTHER_WEIGHT_MIB)
-    seconds = batches * mpx * work * TRAIN_SECONDS / machine.speed(TRAINING_GPU)
-    kept = CHECKPOINTED if getattr(section, "gradient_checkpointing", False) else 1.0
-    return Cost(
-        1.5 + seconds,
-        weights + 1,
-        BASE_MIB + 4 * weights + mpx * TRAIN_MIB * activation_growth(work) * kept,
-    )
-
-
-def _cam_training(
-    section: TrainCam, count: int, photos: PhotoSizes, machine: Machine, classes: int
-) -> Cost:
-    if section.starts > 1:
-        return _starts_training(section, count, photos, machine, classes)
-    low, high = section.views.scale
-    own = _training(
-        section,
-        count,
-        machine,
-        backbone=section.backbone.name,
-        work=cam_work(section),
-        views=1.0 + ((low + high) / 2) ** 2 if section.views.enabled else 1.0,
-    )
-    if not section.warm_epochs:
-        return own
-    plain = _cam_training(section.plain_start(), count, photos, machine, classes)
-    return Cost(own.seconds + plain.seconds, own.disk_mib + plain.disk_mib, own.memory_mib)
-
-
-def _starts_training(
-    section: TrainCam, count: int, photos: PhotoSizes, machine: Machine, classes: int
-) -> Cost:
-    """Estimate the features of all photos, computed once, and the heads on them.
-
-    The disk also holds the features until the end.
-    """
-    side, stride = section.long_side, section.backbone.likely_stride
-    mpx, work = photos.resized(None if side is None else side[0]), cam_work(section)
-    features = mpx * work * INFER_SECONDS / machine.speed(INFERENCE_GPU)
-    values = mpx / stride**2 * section.starts * classes  # millions per photo
-    steps = training_steps(section, max(1, count * 3 // 4))  # the other photos choose the heads
-    passes = steps * section.optimizer.accumulate * section.batch_size
-    largest = min(photos.largest if side is None else mpx, section.crop**2 / 1e6)
-    return Cost(
-        1.5 + count * features + passes * values * HEAD_SECONDS,
-        WEIGHT_MIB.get(section.backbone.name, OTHER_WEIGHT_MIB)
-        + count * on_disk(mpx * FEATURE_MIB / stride),
-        BASE_MIB
-        + largest * INFER_MIB * activation_growth(work)
-        + section.batch_size * mpx * FEATURE_MIB / stride,
-    )
-
-
-def _affinity_training(section: TrainAffinity, photos: int, machine: Machine) -> Cost:
-    backbone = section.backbone
-    work = backbone_work(backbone.name, backbone.likely_stride) + AFFINITY_WORK
-    return _training(section, photos, machine, backbone=backbone.name, work=work)
-
-
-def _segmenter_training(section: TrainSegmenter, photos: int, machine: Machine) -> Cost:
-    encoder, work = section.network.encoder, segmenter_training_work(section)
-    return _training(section, photos, machine, backbone=encoder, work=work)
-
-
 def _inference(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> Cost:
     section, model = recipe.infer_cam, recipe.train_cam
     mpx, work = photos.resized(section.long_side), cam_work(model)
     views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
     seconds = mpx * views * work * INFER_SECONDS / machine.speed(INFERENCE_GPU)
+    read = photos.mean() * FILE_SECONDS / min(machine.processors / 2, 2)
     largest = max(section.scales) ** 2 * (photos.largest if section.long_side is None else mpx)
     if section.tile is not None and largest > section.tile**2 / 1e6:
         largest, seconds = section.tile**2 / 1e6, seconds * (8 / 7) ** 2
@@ -263,7 +173,7 @@ def _inference(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine)
         at_once = min(at_once, 2 if section.flip else 1)
         at_once *= photos_at_once(largest, min(machine.threads, MAX_THREADS))
     return Cost(
-        2 + count * seconds,
+        2 + count * (seconds + read),
         count * on_disk(map_mib(photos, section.long_side, section.map_stride, section.map_dtype)),
         BASE_MIB
         + WEIGHT_MIB.get(model.backbone.name, OTHER_WEIGHT_MIB)
