@@ -339,11 +339,15 @@ def test_the_encoder_starts_from_the_cam_network_where_there_is_one() -> None:
     assert weights({}) == weights({"train_cam": {"epochs": 2}}) == "cam"
     assert weights({"train_cam": {"backbone": {"output_stride": 8}}}) == "cam"
     assert weights({"train_segmenter": {"network": {"encoder": "resnet18"}}}) == "packaged"
-    others: list[dict[str, Any]] = [{"masks": "drawn"}, truncated, resnet]
+    others: list[tuple[dict[str, Any], str]] = [
+        ({"masks": "drawn"}, "given masks"),
+        (truncated, r"train_cam\.truncate_backbone=true"),
+        (resnet, "as encoder, resnet18, and this is tf_efficientnet_lite0"),
+    ]
     chosen = {"train_segmenter": {"network": {"weights": "cam"}}}
-    for other in others:
+    for other, why in others:
         assert weights(other) == "packaged"
-        with pytest.raises(RecipeError, match=r"train_segmenter\.network\.weights: .*cam|CAM"):
+        with pytest.raises(RecipeError, match=rf"train_segmenter\.network\.weights: .*{why}"):
             recipe_from(other | chosen)
 
 

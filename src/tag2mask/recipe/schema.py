@@ -170,10 +170,15 @@ class Recipe(Section):
                 f"{key}: a run of given masks trains no CAM network to start from; set packaged, "
                 "or the file of one"
             )
-        if segmenter.network.encoder != cam.backbone.name or cam.truncate_backbone:
+        if cam.truncate_backbone:
             raise ValueError(
-                f"{key}: cam needs the whole backbone of train_cam as encoder, and this is "
-                f"{segmenter.network.encoder}; set packaged, hub or a file"
+                f"{key}: cam needs the whole backbone of train_cam as encoder, and "
+                "train_cam.truncate_backbone=true trains a part of it; set packaged, hub or a file"
+            )
+        if segmenter.network.encoder != cam.backbone.name:
+            raise ValueError(
+                f"{key}: cam needs the backbone of train_cam as encoder, {cam.backbone.name}, and "
+                f"this is {segmenter.network.encoder}; set packaged, hub or a file"
             )
 
     def _check_map_tiles(self) -> None:
