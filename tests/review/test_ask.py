@@ -149,6 +149,17 @@ def test_like_photos_are_not_asked_for_twice(folder: ReviewFolder) -> None:
     assert chosen == [train[0], train[2], train[3]]
 
 
+def test_the_share_of_random_photos_is_chosen(folder: ReviewFolder) -> None:
+    def at_random(*options: str) -> int:
+        assert invoke("ask", folder.path, "--count", "10", *options).exit_code == 0
+        return sum(one.at_random for one in read_asked(folder.corrections))
+
+    assert at_random() == 2
+    assert at_random("--random-share", "1") == 10
+    assert at_random("--random-share", "0") == 0
+    assert invoke("ask", folder.path, "--random-share", "1.5").exit_code == 2
+
+
 def test_the_list_is_written_and_comes_first_on_the_page(folder: ReviewFolder) -> None:
     asked = ask(folder, 6)
     assert read_asked(folder.corrections) == asked

@@ -75,6 +75,16 @@ def ask(
     ] = 50,
     photos: PhotosOfPredictions = None,
     corrections: WrittenCorrections = None,
+    random_share: Annotated[
+        float | None,
+        typer.Option(
+            "--random-share",
+            min=0,
+            max=1,
+            metavar="X",
+            help="Share of the photos that is drawn at random; default: 0.2.",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, metavar="N", help="Seed of the random ones.")
     ] = 0,
@@ -85,14 +95,15 @@ def ask(
     from tag2mask.data.corrections.decisions import DECISIONS, read_decisions
     from tag2mask.data.corrections.folder import Corrections
     from tag2mask.evaluation.random_looks import random_looks
-    from tag2mask.review.ask import ASKED, ASKED_TABLE
+    from tag2mask.review.ask import ASKED, ASKED_TABLE, RANDOM_SHARE
     from tag2mask.review.ask import ask as choose
     from tag2mask.review.folder import open_review
 
     folder = open_review(run, photos, corrections)
     decisions = read_decisions(folder.corrections / DECISIONS)
     decided = [photo for photo, own in decisions.items() if own.verdict is not None]
-    show_asked(choose(folder, count, decided=decided, seed=seed))
+    share = RANDOM_SHARE if random_share is None else random_share
+    show_asked(choose(folder, count, decided=decided, random_share=share, seed=seed))
     print_text(f"{folder.corrections / ASKED}, {ASKED_TABLE}")
     print_text(f"Look at them: {shlex.join(_review_command(run, photos, corrections))}")
     corrections_now = Corrections(folder.corrections, decisions)

@@ -193,6 +193,7 @@ def ask(
     count: int,
     *,
     decided: Collection[str] = (),
+    random_share: float = RANDOM_SHARE,
     seed: int = 0,
 ) -> list[Asked]:
     """Choose training photos and write the list into the folder of corrections.
@@ -203,6 +204,7 @@ def ask(
         folder: the run, or a folder of predictions.
         count: number of photos, at most.
         decided: photos that are not asked for again.
+        random_share: share of photos that is drawn at random.
         seed: of the random ones.
 
     Raises:
@@ -218,6 +220,14 @@ def ask(
         from tag2mask.review.features import photo_features  # here, as torch takes seconds
 
         features = photo_features(model, open_ones[: CANDIDATES * count])
-    asked = choose(folder, found, count, decided=decided, features=features, seed=seed)
+    asked = choose(
+        folder,
+        found,
+        count,
+        decided=decided,
+        features=features,
+        random_share=random_share,
+        seed=seed,
+    )
     write_asked(folder.corrections, asked)
     return asked
