@@ -63,10 +63,11 @@ class Parts:
             read, update = [0.0], [0.0]
 
             def timed_batches() -> Iterator[Any]:
-                start = time.perf_counter()
-                batch = next(batches)
-                read[0] += time.perf_counter() - start
-                yield batch
+                while True:
+                    start = time.perf_counter()
+                    batch = next(batches)
+                    read[0] += time.perf_counter() - start
+                    yield batch
 
             update_of = training.optimizer.step
 

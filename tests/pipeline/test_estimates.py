@@ -241,7 +241,7 @@ CASES = {
         "two idle processors, docs/results, Speed", ("tiny",), 1000, 0, ((64, 64),), {}, 1304
     ),
     "small objects": Case(
-        "two processors with little other work, docs/results, Small objects",
+        "two processors during other work, docs/results, Small objects",
         ("small-objects-cpu",),
         300,
         100,
@@ -303,7 +303,8 @@ IDLE = {
     ("small objects", "predict"): 146,
 }
 """Seconds on two processors without other work: docs/results, Speed and log; 14.0 photos a second
-in the training of the segmentation network; 0.97 steps a second in that of small objects."""
+in the training of the segmentation network. Small objects: the run on the same page, which had
+little other work until its training, and 0.97 steps a second at the start of that."""
 
 
 @pytest.mark.parametrize(("name", "step"), IDLE)

@@ -171,7 +171,9 @@ def data_check(
     report = check_data(
         folder, section.source, SourceOptions.of(section), progress=True, corrections=corrections
     )
-    few = few_photos(report.training_photos, report.photos.get("train", 0))
+    few = ""
+    if settings.masks is None:  # the tags teach
+        few = few_photos(report.training_photos, report.photos.get("train", 0))
     show_data(report, (seen_objects(settings, report.sizes), few))
     if report.errors:
         raise typer.Exit(1)

@@ -154,6 +154,14 @@ class Machine:
         return gpu * self.gpus if self.gpus else min(self.threads, 16) / 2
 
 
+def file_seconds(photos: PhotoSizes, machine: Machine) -> float:
+    """Return seconds per photo to read it at its own size and write its maps or features.
+
+    One photo per thread gains little from many cores, which share the memory.
+    """
+    return photos.mean() * FILE_SECONDS / min(machine.processors / 2, 2)
+
+
 def crf_cost(
     settings: Crf,
     count: int,

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from tag2mask.errors import counted, first_few
 
 ENOUGH_WITH = 40
-"""Training photos of a class; with half of them, scores depended on chance."""
+"""Training photos of a class; with fewer, chance decides what is learned."""
 ENOUGH_WITHOUT = 20
-"""Training photos without a class; with fewer, its maps covered the background, too."""
+"""Training photos without a class; with fewer, its maps may cover the background, too."""
 
 
 def few_photos(counts: Mapping[str, int], photos: int) -> str:
@@ -29,7 +29,7 @@ def few_photos(counts: Mapping[str, int], photos: int) -> str:
         >>> from tag2mask.pipeline.enough_photos import few_photos
         >>> few_photos({"scratch": 60, "spot": 50}, 70)  # doctest: +NORMALIZE_WHITESPACE
         'photos: few for 1 of 2 classes: scratch (10 without it); 40 with each class and 20 without
-        it were enough in measurements (docs, How many photos)'
+        it are advised (docs, How many photos)'
     """
     if not photos:
         return ""
@@ -45,6 +45,6 @@ def few_photos(counts: Mapping[str, int], photos: int) -> str:
     classes = len({name for _, _, name in few})
     return (
         f"photos: few for {classes} of {counted(len(counts), 'class', 'classes')}: "
-        f"{first_few(listed)}; {ENOUGH_WITH} with each class and {ENOUGH_WITHOUT} without it were "
-        "enough in measurements (docs, How many photos)"
+        f"{first_few(listed)}; {ENOUGH_WITH} with each class and {ENOUGH_WITHOUT} without it "
+        "are advised (docs, How many photos)"
     )

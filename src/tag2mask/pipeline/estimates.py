@@ -34,7 +34,6 @@ from tag2mask.pipeline.cost_model import (
     BASE_MIB,
     CONFIDENCE_MIB,
     EVALUATION_SECONDS,
-    FILE_SECONDS,
     GRID_SECONDS,
     INFER_MIB,
     INFER_SECONDS,
@@ -59,6 +58,7 @@ from tag2mask.pipeline.cost_model import (
     backbone_work,
     cam_work,
     crf_cost,
+    file_seconds,
     map_mib,
     mask_mib,
     on_disk,
@@ -164,7 +164,7 @@ def _inference(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine)
     mpx, work = photos.resized(section.long_side), cam_work(model)
     views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
     seconds = mpx * views * work * INFER_SECONDS / machine.speed(INFERENCE_GPU)
-    read = photos.mean() * FILE_SECONDS / min(machine.processors / 2, 2)
+    files = file_seconds(photos, machine)
     largest = max(section.scales) ** 2 * (photos.largest if section.long_side is None else mpx)
     if section.tile is not None and largest > section.tile**2 / 1e6:
         largest, seconds = section.tile**2 / 1e6, seconds * (8 / 7) ** 2
@@ -173,7 +173,7 @@ def _inference(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine)
         at_once = min(at_once, 2 if section.flip else 1)
         at_once *= photos_at_once(largest, min(machine.threads, MAX_THREADS))
     return Cost(
-        2 + count * (seconds + read),
+        2 + count * (seconds + files),
         count * on_disk(map_mib(photos, section.long_side, section.map_stride, section.map_dtype)),
         BASE_MIB
         + WEIGHT_MIB.get(model.backbone.name, OTHER_WEIGHT_MIB)

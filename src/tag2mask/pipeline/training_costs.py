@@ -7,7 +7,6 @@ from tag2mask.pipeline.cost_model import (
     BASE_MIB,
     CHECKPOINTED,
     FEATURE_MIB,
-    FILE_SECONDS,
     HEAD_SECONDS,
     INFER_MIB,
     INFER_SECONDS,
@@ -23,6 +22,7 @@ from tag2mask.pipeline.cost_model import (
     activation_growth,
     backbone_work,
     cam_work,
+    file_seconds,
     on_disk,
     segmenter_training_work,
 )
@@ -88,14 +88,14 @@ def _starts_training(
     """
     side, stride = section.long_side, section.backbone.likely_stride
     mpx, work = photos.resized(None if side is None else side[0]), cam_work(section)
-    features = mpx * work * INFER_SECONDS / machine.speed(INFERENCE_GPU)
-    features += photos.mean() * FILE_SECONDS
+    feature_seconds = mpx * work * INFER_SECONDS / machine.speed(INFERENCE_GPU)
+    feature_seconds += file_seconds(photos, machine)
     values = mpx / stride**2 * section.starts * classes  # millions per photo
     steps = training_steps(section, max(1, count * 3 // 4))  # the other photos choose the heads
     passes = steps * section.optimizer.accumulate * section.batch_size
     largest = min(photos.largest if side is None else mpx, section.crop**2 / 1e6)
     return Cost(
-        1.5 + count * features + passes * values * HEAD_SECONDS,
+        1.5 + count * feature_seconds + passes * values * HEAD_SECONDS,
         WEIGHT_MIB.get(section.backbone.name, OTHER_WEIGHT_MIB)
         + count * on_disk(mpx * FEATURE_MIB / stride),
         BASE_MIB

@@ -216,7 +216,7 @@ def ask(
     open_ones.sort(key=lambda photo: -found[photo.id].total)
     model = folder.path / CamModel.step / MODEL_FILE
     features = {}
-    if model.is_file():
+    if random_share < 1 and model.is_file():
         from tag2mask.review.features import photo_features  # here, as torch takes seconds
 
         features = photo_features(model, open_ones[: CANDIDATES * count])
