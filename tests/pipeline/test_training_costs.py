@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tag2mask.pipeline import cost_model
 from tag2mask.pipeline.cost_model import Cost
 from tag2mask.pipeline.estimates import estimate
 from tag2mask.pipeline.training_costs import training_steps
@@ -32,7 +33,12 @@ def test_estimated_steps_are_those_of_the_training(
     assert training_steps(section, photos) == steps
 
 
-def test_heads_on_frozen_features_cost_a_pass_over_the_photos_and_their_maps() -> None:
+def test_heads_on_frozen_features_cost_a_pass_over_the_photos_and_their_maps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cost_model, "processors", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
     def cost(*changes: str, train: int = 300, classes: int = 3) -> Cost:
         recipe = load_recipe("small-objects-cpu", changes)
         sizes = [(1000, 1000)]
