@@ -85,6 +85,10 @@ def versions() -> dict[str, str]:
     }
 
 
+SUCCESS = (0, 3)
+"""Exit codes of runs that reached their end; 3: photos were skipped."""
+
+
 def commit() -> str | None:
     """Return the checked-out commit, with ``+`` where files differ from it; None without git.
 

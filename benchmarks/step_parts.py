@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import statistics
 import tempfile
 import time
@@ -19,24 +18,20 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks import bare_networks
-from benchmarks.demo_run import demo_run
-from benchmarks.steps_vs_networks import short_recipe
-from tag2mask.artifacts.handles import (
-    AffinityLabels,
-    CamModel,
-    PreparedData,
-    PseudoMaskFolder,
+from benchmarks.steps_vs_networks import (
+    LOGGED,
+    PLAIN,
+    Training,
+    affinity_training,
+    cam_training,
+    quietly,
+    segmenter_training,
+    times,
 )
-from tag2mask.runtime.session import Runtime
-from tag2mask.steps.train_affinity import train_affinity
-from tag2mask.steps.train_cam import train_cam
-from tag2mask.steps.train_segmenter import train_segmenter
 from tag2mask.training import loop
 
 SKIPPED = 3
 """Steps at the start of a training that don't count."""
-Training = tuple[Callable[[Path], object], Callable[[], None]]
 
 
 class Parts:
@@ -83,12 +78,9 @@ class Parts:
             whole = time.perf_counter() - start
             steps += 1
             if steps > self.skipped:
-                for values, value in (
-                    (self.whole, whole),
-                    (self.read, read[0]),
-                    (self.update, update[0]),
-                ):
-                    values.append(value)
+                self.whole.append(whole)
+                self.read.append(read[0])
+                self.update.append(update[0])
             return metrics
 
         with mock.patch.object(loop._Loop, "step", step):
@@ -97,34 +89,11 @@ class Parts:
 
 def trainings(*, toy: bool = False) -> dict[str, Training]:
     """Return each training of the default recipe and its network alone, by the step's name."""
-    run, recipe = demo_run(toy=toy), short_recipe(toy=toy)
-    data, cam = PreparedData.open(run / "prepare"), CamModel.open(run / "train-cam")
-    labels = AffinityLabels.open(run / "affinity-labels")
-    masks = PseudoMaskFolder.open(run / "pseudo-masks")
-    plain = short_recipe(
-        toy=toy, settings=("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")
-    ).train_cam
-
-    def runtime() -> Runtime:
-        return Runtime.start(device="cpu")
-
     return {
-        "train-cam, plain CAM": (
-            lambda out: train_cam(data, plain, out, runtime()),
-            bare_networks.cam_step(plain),
-        ),
-        "train-cam, SEAM": (
-            lambda out: train_cam(data, recipe.train_cam, out, runtime()),
-            bare_networks.cam_step(recipe.train_cam),
-        ),
-        "train-affinity": (
-            lambda out: train_affinity(data, labels, recipe.train_affinity, out, runtime()),
-            bare_networks.affinity_step(recipe.train_affinity),
-        ),
-        "train-segmenter": (
-            lambda out: train_segmenter(data, masks, recipe.train_segmenter, out, runtime(), cam),
-            bare_networks.segmenter_step(recipe.train_segmenter),
-        ),
+        "train-cam, plain CAM": cam_training(toy=toy, settings=PLAIN),
+        "train-cam, SEAM": cam_training(toy=toy),
+        "train-affinity": affinity_training(toy=toy),
+        "train-segmenter": segmenter_training(toy=toy),
     }
 
 
@@ -132,20 +101,15 @@ def measure(
     train: Callable[[Path], object], network: Callable[[], None], rounds: int, parts: Parts
 ) -> list[float]:
     """Return milliseconds of the whole step, the network alone, the method, reading, update."""
-    bare = []
+    bare: list[float] = []
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory(prefix="tag2mask-parts-") as folder:
-            quiet = io.StringIO()
-            with parts.measured(), contextlib.redirect_stderr(quiet):
-                train(Path(folder) / "training")
-        for _ in range(6):
-            start = time.perf_counter()
-            network()
-            bare.append(time.perf_counter() - start)
-    whole, read, update = (
-        1000 * statistics.mean(values) for values in (parts.whole, parts.read, parts.update)
+        with tempfile.TemporaryDirectory(prefix="tag2mask-parts-") as folder, parts.measured():
+            out = Path(folder) / "training"
+            quietly(lambda out=out: train(out))  # type: ignore[misc]
+        bare += times(network, LOGGED)
+    whole, alone, read, update = (
+        1000 * statistics.mean(values) for values in (parts.whole, bare, parts.read, parts.update)
     )
-    alone = 1000 * statistics.mean(bare)
     return [whole, alone, whole - read - update - alone, read, update]
 
 

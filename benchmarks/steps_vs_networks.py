@@ -46,41 +46,57 @@ LOGGED, WINDOWS = 6, 5
 """Steps between two rows of a training's log, and rows; the first one has the start in it."""
 ROUNDS = 3
 """How often a training and the bare network are timed in turn."""
+PLAIN = ("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")
+"""Settings of a network that learns from single views."""
+Training = tuple[Callable[[Path], object], Callable[[], None]]
+"""A training in a new folder, and what is timed beside its steps."""
 BATCH = 8
 """Photos per batch in the default recipe."""
 
 
-def cam_step(*, toy: bool = False) -> Row:
-    """Compare a step of ``train-cam`` with the backbone on both views."""
-    section, data = short_recipe(toy=toy).train_cam, _prepared(toy)
-    return _training(
+def cam_training(*, toy: bool = False, settings: tuple[str, ...] = ()) -> Training:
+    """Return ``train-cam``, and the backbone on both views."""
+    section, data = short_recipe(toy=toy, settings=settings).train_cam, _prepared(toy)
+    return (
         lambda out: train_cam(data, section, out, _runtime()),
         bare_networks.cam_step(section),
-        toy=toy,
     )
+
+
+def affinity_training(*, toy: bool = False) -> Training:
+    """Return ``train-affinity``, and the network's embeddings."""
+    section, data = short_recipe(toy=toy).train_affinity, _prepared(toy)
+    labels = AffinityLabels.open(demo_run(toy=toy) / "affinity-labels")
+    return (
+        lambda out: train_affinity(data, labels, section, out, _runtime()),
+        bare_networks.affinity_step(section),
+    )
+
+
+def segmenter_training(*, toy: bool = False) -> Training:
+    """Return ``train-segmenter``, and the network up to its logits."""
+    section, data = short_recipe(toy=toy).train_segmenter, _prepared(toy)
+    run = demo_run(toy=toy)
+    masks, cam = PseudoMaskFolder.open(run / "pseudo-masks"), CamModel.open(run / "train-cam")
+    return (
+        lambda out: train_segmenter(data, masks, section, out, _runtime(), cam),
+        bare_networks.segmenter_step(section),
+    )
+
+
+def cam_step(*, toy: bool = False) -> Row:
+    """Compare a step of ``train-cam`` with the backbone on both views."""
+    return _training(*cam_training(toy=toy), toy=toy)
 
 
 def affinity_step(*, toy: bool = False) -> Row:
     """Compare a step of ``train-affinity`` with the network's embeddings."""
-    section, data = short_recipe(toy=toy).train_affinity, _prepared(toy)
-    labels = AffinityLabels.open(demo_run(toy=toy) / "affinity-labels")
-    return _training(
-        lambda out: train_affinity(data, labels, section, out, _runtime()),
-        bare_networks.affinity_step(section),
-        toy=toy,
-    )
+    return _training(*affinity_training(toy=toy), toy=toy)
 
 
 def segmenter_step(*, toy: bool = False) -> Row:
     """Compare a step of ``train-segmenter`` with the network up to its logits."""
-    section, data = short_recipe(toy=toy).train_segmenter, _prepared(toy)
-    run = demo_run(toy=toy)
-    masks, cam = PseudoMaskFolder.open(run / "pseudo-masks"), CamModel.open(run / "train-cam")
-    return _training(
-        lambda out: train_segmenter(data, masks, section, out, _runtime(), cam),
-        bare_networks.segmenter_step(section),
-        toy=toy,
-    )
+    return _training(*segmenter_training(toy=toy), toy=toy)
 
 
 @cache
@@ -133,9 +149,7 @@ def whole_run(*, toy: bool = False) -> Row:
     photos = run_photos(toy=toy)
     training = photos - photos // 6  # one in six of the demo's photos is for validation
     steps = max(1, training // recipe.train_cam.batch_size)
-    plain = short_recipe(
-        toy=toy, settings=("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")
-    )
+    plain = short_recipe(toy=toy, settings=PLAIN)
     trained = (
         bare_networks.cam_step(plain.train_cam),
         bare_networks.cam_step(recipe.train_cam),
@@ -188,11 +202,11 @@ def _training(train: Callable[[Path], object], bare: Callable[[], None], *, toy:
     for _ in range(1 if toy else ROUNDS):
         with _new_folders() as new:
             out = next(new)
-            _quietly(lambda out=out: train(out))  # type: ignore[misc]
+            quietly(lambda out=out: train(out))  # type: ignore[misc]
             with (out / "losses.csv").open() as lines:
                 rates = [float(row["photos_per_second"]) for row in csv.DictReader(lines)]
         ours += [BATCH / rate for rate in rates[1:]]
-        other += _times(bare, 1 if toy else LOGGED)
+        other += times(bare, 1 if toy else LOGGED)
     return Row.of(ours, other, unit="s")
 
 
@@ -202,7 +216,7 @@ def _photos(
     """Time a step over all photos, from files to files, and its network's part, per photo."""
     with _new_folders() as new:
         row = side_by_side(
-            lambda: _quietly(lambda: step(next(new))), bare, seconds=0 if toy else 40, most=9
+            lambda: quietly(lambda: step(next(new))), bare, seconds=0 if toy else 40, most=9
         )
     return Row.of([row.ours / number], [row.other / number], unit="s")
 
@@ -220,10 +234,10 @@ def _predict_seconds(*, toy: bool) -> float:
 
 
 def _median_seconds(function: Callable[[], None], *, toy: bool) -> float:
-    return statistics.median(_times(function, 1 if toy else 9))
+    return statistics.median(times(function, 1 if toy else 9))
 
 
-def _times(function: Callable[[], None], number: int) -> list[float]:
+def times(function: Callable[[], None], number: int) -> list[float]:
     """Return the seconds of several calls, after one that allocates and compiles."""
     function()
     found = []
@@ -241,6 +255,6 @@ def _new_folders() -> Iterator[Iterator[Path]]:
         yield (Path(folder) / str(number) for number in itertools.count())
 
 
-def _quietly(work: Callable[[], object]) -> None:
+def quietly(work: Callable[[], object]) -> None:
     with contextlib.redirect_stderr(io.StringIO()):  # progress bars
         work()

@@ -30,7 +30,7 @@ from typing import Any
 from benchmarks.experiments.row_list import EXPERIMENTS, Experiment, Script
 from benchmarks.experiments.row_scores import gains, run_row
 from benchmarks.experiments.tune_split import LISTS, TUNE_PHOTOS, make_tune_split, read_ids
-from benchmarks.measure import commit, machine
+from benchmarks.measure import SUCCESS, commit, machine
 from tag2mask.ablation.trials import seed_options, slug
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
@@ -48,8 +48,6 @@ from tag2mask.errors import Tag2MaskError
 LOG = Path(__file__).with_name("rows.jsonl")
 RECIPE = "lite0-cpu"
 WEIGHTS = "train_segmenter.network.weights"
-SUCCESS = (0, 3)
-"""Exit codes of runs that reached their end; 3: photos were skipped."""
 Row = dict[str, Any]
 
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import commit, machine
+from benchmarks.measure import SUCCESS, commit, machine
 from benchmarks.object_scores import score_run
 
 LOG = Path(__file__).with_suffix(".jsonl")
@@ -59,8 +59,6 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "CRF": ("small-objects-cpu", ("pseudo_masks.crf.enabled=true",)),
 }
 """Rows in their order: a recipe and what differs from it."""
-SUCCESS = (0, 3)
-"""Exit codes of runs that reached their end; 3: photos were skipped."""
 Row = dict[str, Any]
 
 

@@ -54,13 +54,13 @@ def pictures(run: Path, photo_id: str) -> list[Image.Image]:
     ]
 
 
-def sheet(rows: list[list[Image.Image]]) -> Image.Image:
+def sheet(rows: list[list[Image.Image]], columns: tuple[str, ...]) -> Image.Image:
     """Return the rows below a line with the names of the columns."""
     step = WIDTH + GAP
     height = HEAD + sum(row[0].height + GAP for row in rows)
-    page = Image.new("RGB", (step * len(COLUMNS) + GAP, height), "white")
+    page = Image.new("RGB", (step * len(columns) + GAP, height), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(14)
-    for column, name in enumerate(COLUMNS):
+    for column, name in enumerate(columns):
         draw.text((GAP + column * step, 5), name, "#24292f", font)
     top = HEAD
     for row in rows:
@@ -72,5 +72,5 @@ def sheet(rows: list[list[Image.Image]]) -> Image.Image:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    picture = sheet([pictures(folder, photo_id) for photo_id in photo_ids(folder)])
+    picture = sheet([pictures(folder, photo_id) for photo_id in photo_ids(folder)], COLUMNS)
     picture.quantize(192).save(Path(__file__).with_suffix(".png"), optimize=True)

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from examples import WIDTH, sheet
+from PIL import Image
 from scipy.ndimage import center_of_mass, label
 
 from tag2mask.artifacts.items import item_path
@@ -19,7 +20,7 @@ from tag2mask.data.index import Sample, read_classes, read_index, read_mask_path
 from tag2mask.data.masks import read_mask
 from tag2mask.report.overlays import mask_overlay
 
-PHOTOS, SIDE, WIDTH, GAP, HEAD = 4, 120, 190, 8, 26
+PHOTOS, SIDE = 4, 120
 STEPS = ("pseudo-masks", "predict")
 COLUMNS = ("photo (cut out)", "pseudo mask", "network, no tags", "ground truth")
 
@@ -51,20 +52,7 @@ def pictures(run: Path, sample: Sample) -> list[Image.Image]:
     return [photo, *map(mask, made), mask(truth)]
 
 
-def sheet(rows: list[list[Image.Image]]) -> Image.Image:
-    """Return the rows below a line with the names of the columns."""
-    step = WIDTH + GAP
-    page = Image.new("RGB", (step * len(COLUMNS) + GAP, HEAD + step * len(rows)), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(14)
-    for column, name in enumerate(COLUMNS):
-        draw.text((GAP + column * step, 5), name, "#24292f", font)
-    for number, row in enumerate(rows):
-        for column, picture in enumerate(row):
-            page.paste(picture, (GAP + column * step, HEAD + number * step))
-    return page
-
-
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    picture = sheet([pictures(folder, sample) for sample in chosen(folder)])
+    picture = sheet([pictures(folder, sample) for sample in chosen(folder)], COLUMNS)
     picture.quantize(128).save(Path(__file__).with_suffix(".png"), optimize=True)

@@ -153,13 +153,18 @@ class Machine:
         """Return the speed relative to two cores, given that of one GPU."""
         return gpu * self.gpus if self.gpus else min(self.threads, 16) / 2
 
+    @property
+    def photo_speed(self) -> float:
+        """Speed of work on one photo per thread, relative to two cores.
+
+        It gains little from many cores, which share the memory.
+        """
+        return min(self.processors / 2, 2)
+
 
 def file_seconds(photos: PhotoSizes, machine: Machine) -> float:
-    """Return seconds per photo to read it at its own size and write its maps or features.
-
-    One photo per thread gains little from many cores, which share the memory.
-    """
-    return photos.mean() * FILE_SECONDS / min(machine.processors / 2, 2)
+    """Return seconds per photo to read it at its own size and write its maps or features."""
+    return photos.mean() * FILE_SECONDS / machine.photo_speed
 
 
 def crf_cost(

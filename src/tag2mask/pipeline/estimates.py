@@ -199,9 +199,8 @@ def _walk(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> C
         backbone_work(backbone.name, backbone.likely_stride),
     )
     network = mpx * sum(scale**2 for scale in section.scales) * work * INFER_SECONDS
-    # One photo per thread gains little from many cores, which share the memory.
     walk = WALK_SECONDS + section.steps * WALK_STEP_SECONDS + photos.mean() * GRID_SECONDS
-    walk /= min(machine.processors / 2, 2)
+    walk /= machine.photo_speed
     largest = max(section.scales) ** 2 * (photos.largest if section.long_side is None else mpx)
     pairs = (largest * 1e6 / backbone.likely_stride**2) ** 2 if by_attention else 0.0
     stored = map_mib(photos, section.long_side, section.map_stride, section.map_dtype)
