@@ -11,8 +11,7 @@ and the affinity of cells i and j is exp(-mean |f_i - f_j|), the mean over chann
 all three levels have stride 8, as published; in other backbones the coarser ones are resized to the
 finest one's grid.
 
-Affinities are computed only for pairs within a small radius. Their differences are not stored: the
-backward pass computes them again, so the memory needed is that of the features.
+Affinities are computed only for pairs within a small radius (`tag2mask.affinity.pair_distance`).
 
 The names of the authors' checkpoint map to ours: ``f8_3``, ``f8_4``, ``f8_5`` -> ``embed_low``,
 ``embed_mid``, ``embed_last``; ``f9`` -> ``fuse``.
@@ -22,15 +21,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from tag2mask.affinity.pairs import existing_pairs, pair_ends, pair_offsets, second_ends
+from tag2mask.affinity.pair_distance import pair_distance
+from tag2mask.affinity.pairs import existing_pairs, second_ends
 from tag2mask.errors import WeightsError
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.build import build_backbone
@@ -172,54 +171,8 @@ def pair_affinity(
         exist = exist & valid[:, None] & second_ends(valid, radius, outside=False)
     # Channels last, so that differences and their mean read memory in order.
     by_cell = features.float().permute(0, 2, 3, 1).contiguous()  # (b, h, w, c)
-    distance: Tensor = _PairDistance.apply(by_cell, radius)  # (b, offsets, h, w)
+    distance = pair_distance(by_cell, radius)  # (b, offsets, h, w)
     return torch.exp(-distance) * exist
-
-
-class _PairDistance(torch.autograd.Function):
-    """mean |f_i - f_j| of all pairs inside the map, one offset at a time; 0 elsewhere."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, radius: int) -> Tensor:
-        """Return the distances: (b, h, w, c) -> (b, offsets, h, w)."""
-        ctx.save_for_backward(features)
-        ctx.radius = radius
-        batch, height, width, _ = features.shape
-        offsets = pair_offsets(radius).tolist()
-        distance = features.new_zeros(batch, len(offsets), height, width)
-        for photos in _blocks(features):
-            own = features[photos]
-            for index, (dy, dx) in enumerate(offsets):
-                first, second = pair_ends((height, width), dy, dx)
-                difference = own[:, *first] - own[:, *second]
-                distance[photos, index][:, *first] = difference.abs_().mean(dim=3)
-        return distance
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient of the features; each difference is computed again."""
-        (features,) = ctx.saved_tensors
-        _, height, width, channels = features.shape
-        total = torch.zeros_like(features)
-        gradient = gradient[..., None] / channels
-        offsets = pair_offsets(ctx.radius).tolist()
-        for photos in _blocks(features):
-            own, own_total = features[photos], total[photos]
-            for index, (dy, dx) in enumerate(offsets):
-                first, second = pair_ends((height, width), dy, dx)
-                difference = own[:, *first] - own[:, *second]
-                part = difference.sign_().mul_(gradient[photos, index][:, *first])
-                own_total[:, *first] += part
-                own_total[:, *second] -= part
-        return total, None
-
-
-def _blocks(features: Tensor) -> list[slice]:
-    """Return the parts of a batch to compute at once: on a CPU photos, which fit into its cache."""
-    if features.device.type != "cpu":
-        return [slice(None)]
-    return [slice(index, index + 1) for index in range(len(features))]
 
 
 def build_affinity_net(spec: AffinitySpec, *, weights: str = "none") -> AffinityNet:

@@ -32,6 +32,14 @@ def compiled(function: Function) -> Function:
     return _cached(function, {"contract"})
 
 
+def compiled_reordering(function: Function) -> Function:
+    """Compile a loop as `compiled`, but sums may be reordered: vector instructions add several.
+
+    The order depends on the processor; on the same one results are the same.
+    """
+    return _cached(function, {"contract", "reassoc", "nsz"})
+
+
 def compiled_exactly(function: Function) -> Function:
     """Compile a loop as `compiled`, with the roundings of NumPy: nothing is fused."""
     return _cached(function, False)
