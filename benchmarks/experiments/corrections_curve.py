@@ -1,7 +1,8 @@
 """mIoU of the network with k drawn masks, chosen by ``ask`` or at random.
 
     python -m benchmarks.experiments.corrections_curve RUN --data DIR --work WORK
-        [--photos 0,20,50,100] [--choices ask,random] [--seeds 0] [--set SECTION.KEY=VALUE ...]
+        [--photos 0,20,50,100] [--choices ask,typical,random] [--seeds 0]
+        [--set SECTION.KEY=VALUE ...]
         [--rows FILE]
 
 RUN is a finished run on DIR, whose training photos have ground truth. The ground truth of the
@@ -9,6 +10,10 @@ chosen photos stands for what a person draws. Each point is a run in WORK that s
 finished steps of RUN, with its recipe, ``train_segmenter.masks=mixed`` and ``--set``. Steps that
 ``--set`` changes are redone too: ``affinity_labels.use_drawn=true`` trains another AffinityNet.
 k drawn masks alone are ``train_segmenter.drawn_share=1``; k = 0 with the seed of RUN is RUN itself.
+
+``typical`` chooses, one after the other, the photo that raises most the sum over all photos of the
+likeness to the most similar chosen one (facility location). Likeness is the cosine of the features
+that ``ask`` uses, 0 if negative.
 
 One line per point is appended to the rows as soon as it is scored, and points that have a line are
 skipped; an interrupted point is resumed. So the same command goes on where it was.
@@ -28,8 +33,11 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.measure import commit, machine
-from tag2mask.artifacts.handles import Evaluation, PreparedData
+from tag2mask.artifacts.handles import MODEL_FILE, CamModel, Evaluation, PreparedData
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
@@ -38,6 +46,7 @@ from tag2mask.data.photos import read_sample_mask
 from tag2mask.pipeline import run as pipeline
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.review.ask import ask
+from tag2mask.review.features import photo_features
 from tag2mask.review.folder import open_review
 
 ROWS = Path(__file__).with_suffix(".jsonl")
@@ -50,7 +59,7 @@ class Point:
 
     Attributes:
         run: name of the folder that it starts from.
-        choice: ``ask``, ``random``, or ``none`` for k = 0.
+        choice: ``ask``, ``typical``, ``random``, or ``none`` for k = 0.
         photos: k, the number of drawn masks.
         seed: of the training and of the random choice.
         settings: further settings of the recipe.
@@ -152,8 +161,36 @@ def chosen_photos(point: Point, run: Path, work: Path) -> Sequence[str]:
     if point.choice == "ask":
         without = [photo.id for photo in folder.photos if photo.id not in masked]
         return [one.photo for one in ask(folder, point.photos, decided=without, seed=point.seed)]
-    photos = sorted(p.id for p in folder.photos if p.split == "train" and p.id in masked)
-    return random.Random(point.seed).sample(photos, point.photos)
+    photos = [p for p in folder.photos if p.split == "train" and p.id in masked]
+    if point.choice == "typical":
+        features = photo_features(run / CamModel.step / MODEL_FILE, photos)
+        places = typical(np.array(list(features.values())), point.photos)
+        names = list(features)
+        return [names[place] for place in places]
+    return random.Random(point.seed).sample(sorted(p.id for p in photos), point.photos)
+
+
+def typical(features: NDArray[np.float32], count: int) -> list[int]:
+    """Choose photos that others resemble, no two of them for the same ones.
+
+    Args:
+        features: of all photos, (n, d).
+        count: number of photos to choose, at most n.
+
+    Returns:
+        Their places, in the order of the choice.
+    """
+    centered = features - features.mean(axis=0)
+    unit = centered / np.linalg.norm(centered, axis=1, keepdims=True).clip(1e-12)
+    likeness = (unit @ unit.T).clip(0)
+    covered = np.zeros(len(features), np.float32)
+    chosen: list[int] = []
+    for _ in range(count):
+        gain = np.maximum(likeness, covered[:, None]).sum(axis=0)
+        gain[chosen] = -np.inf
+        chosen.append(int(gain.argmax()))
+        covered = np.maximum(covered, likeness[:, chosen[-1]])
+    return chosen
 
 
 def draw(run: Path, photos: Sequence[str], out: Path) -> None:

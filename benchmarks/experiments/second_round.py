@@ -12,6 +12,7 @@ usual. Prints the mIoU of both networks on the validation photos.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,8 @@ MADE_BY = "model:second-round"
 
 def own_masks(run: Path, recipe: Recipe, out: Path, scales: tuple[float, ...]) -> None:
     """Write the masks that a run's network gives to its training photos, for their tags."""
-    data, masks = PreparedData.open(run / PreparedData.step), PseudoMaskFolder.open(run / PseudoMaskFolder.step)
+    data = PreparedData.open(run / PreparedData.step)
+    masks = PseudoMaskFolder.open(Path(recipe.masks or run / PseudoMaskFolder.step))
     model = SegmenterModel.open(run / SegmenterModel.step)
     names = read_classes(data.path).names
     with step_folder(
@@ -65,23 +67,26 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args(words)
     own = str(options.run / "recipe.yaml")
+    first = load_recipe(own)
     masks = options.out.with_name(f"{options.out.name}-masks")
     scales = tuple(map(float, options.scales.split(",")))
-    own_masks(options.run, load_recipe(own), masks, scales)
-    encoder = f"train_segmenter.network.weights={options.run / CamModel.step / MODEL_FILE}"
+    own_masks(options.run, first, masks, scales)
+    settings = [f"masks={json.dumps(str(masks.absolute()))}", *options.settings]
+    if first.train_segmenter.network.weights == "cam":
+        encoder = options.run.absolute() / CamModel.step / MODEL_FILE
+        settings.append(f"train_segmenter.network.weights={json.dumps(str(encoder))}")
     pipeline.run(
         options.data,
-        load_recipe(own, [encoder, *options.settings]),
+        load_recipe(own, settings),
         options.out,
-        masks=masks,
         until=Evaluation.step,
         corrections=options.corrections,
     )
-    first, second = (
+    scores = [
         float(Evaluation.open(run / Evaluation.step).manifest.metrics["val"]["segmenter_miou"])
         for run in (options.run, options.out)
-    )
-    print(f"first network {100 * first:.2f}, second {100 * second:.2f}")
+    ]
+    print(f"first network {100 * scores[0]:.2f}, second {100 * scores[1]:.2f}")
 
 
 if __name__ == "__main__":
