@@ -163,11 +163,19 @@ def chosen_photos(point: Point, run: Path, work: Path) -> Sequence[str]:
         return [one.photo for one in ask(folder, point.photos, decided=without, seed=point.seed)]
     photos = [p for p in folder.photos if p.split == "train" and p.id in masked]
     if point.choice == "typical":
-        features = photo_features(run / CamModel.step / MODEL_FILE, photos)
+        features = photo_features(cam_model(run), photos)
         places = typical(np.array(list(features.values())), point.photos)
         names = list(features)
         return [names[place] for place in places]
     return random.Random(point.seed).sample(sorted(p.id for p in photos), point.photos)
+
+
+def cam_model(run: Path) -> Path:
+    """Return the CAM network of a run, or the file that its segmenter's encoder starts from."""
+    own = run / CamModel.step / MODEL_FILE
+    if own.is_file():
+        return own
+    return Path(load_recipe(str(run / "recipe.yaml")).train_segmenter.network.weights)
 
 
 def typical(features: NDArray[np.float32], count: int) -> list[int]:

@@ -30,9 +30,11 @@ from tag2mask.evaluation.random_looks import random_looks
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.pipeline import run as pipeline
 from tag2mask.recipe.sections import Evaluate, Report
-from tag2mask.review.ask import ask, choose, first_photos, queue, read_asked
+from tag2mask.review import ask as ask_module
+from tag2mask.review import features as features_module
+from tag2mask.review.ask import ask, choose, first_photos, queue, read_asked, representatives
 from tag2mask.review.features import photo_features
-from tag2mask.review.folder import ReviewFolder, open_review
+from tag2mask.review.folder import ReviewFolder, ReviewPhoto, open_review
 from tag2mask.review.order import Gain, gains
 from tag2mask.seam.model import load_seam, save_seam
 from tag2mask.steps.evaluate import evaluate
@@ -147,6 +149,41 @@ def test_like_photos_are_not_asked_for_twice(folder: ReviewFolder) -> None:
     features = {p: np.array(v, np.float32) for p, v in zip(train[:4], vectors, strict=True)}
     chosen = [one.photo for one in choose(folder, found, 3, features=features, random_share=0.0)]
     assert chosen == [train[0], train[2], train[3]]
+
+
+def test_a_photo_that_represents_others_is_asked_for_before_a_worse_outlier() -> None:
+    photos = [f"{number}" for number in range(8)]
+    found = {photo: Gain(0.5, 0.0, 0.0) for photo in photos} | {"7": Gain(1.0, 0.0, 0.0)}
+    around = np.random.default_rng(0).normal(0, 0.1, (8, 3))
+    around[:3] += (1, 0, 0)
+    around[3:7] += (0, 1, 0)
+    around[7] += (0, 0, 1)
+    features = dict(zip(photos, around.astype(np.float32), strict=True))
+    first, second, third = representatives(photos, found, 3, features)
+    assert first in "3456" and second in "012" and third == "7"
+    covered = representatives(photos[:7], found, 1, features, known=["7", first])
+    assert covered[0] in "012"
+    assert representatives(photos, found, 1, {}) == ["7"]
+    assert len(set(representatives(photos, found, 20, features))) == 8
+
+
+def test_of_many_photos_some_are_compared(
+    folder: ReviewFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask_module, "MOST_COMPARED", 6)
+    compared: list[str] = []
+
+    def features(_: Path, photos: list[ReviewPhoto]) -> dict[str, np.ndarray]:
+        compared.extend(photo.id for photo in photos)
+        return {photo.id: np.ones(2, np.float32) for photo in photos}
+
+    monkeypatch.setattr(features_module, "photo_features", features)
+    (folder.path / "train-cam").mkdir()
+    (folder.path / "train-cam" / "model.safetensors").touch()
+    decided = [photo.id for photo in folder.photos if photo.split == "train"][:8]
+    asked = {one.photo for one in ask(folder, 3, decided=decided)}
+    assert len(asked) == 3 and asked < set(compared) and not asked & set(decided)
+    assert len(compared) == len(set(compared)) == 12 and len(set(compared) & set(decided)) == 6
 
 
 def test_the_share_of_random_photos_is_chosen(folder: ReviewFolder) -> None:

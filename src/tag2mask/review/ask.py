@@ -1,5 +1,14 @@
 """Which photos to ask a person for: those that teach most, different ones, and some at random.
 
+What a network learns from a drawn mask helps with the photos that look alike. So photos S are
+chosen that represent the others, above all those whose masks are probably bad (facility location)::
+
+    maximize over S   Σ_i gain_i · max_{j in S} likeness_ij
+
+with the gains of `tag2mask.review.order`, greedily, one photo after the other. Greedy choices reach
+63 % of the maximum at least (Nemhauser, Wolsey & Fisher, Mathematical Programming 1978,
+https://doi.org/10.1007/BF01588971).
+
 The random ones are mixed among the others, unmarked on the page: what is decided about them
 estimates the masks' quality (`tag2mask.evaluation.random_looks`).
 """
@@ -10,7 +19,7 @@ import csv
 import io
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +30,13 @@ from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel
 from tag2mask.artifacts.items import checked_id
 from tag2mask.errors import RunFolderError
-from tag2mask.review.folder import ReviewFolder, open_review
+from tag2mask.review.folder import ReviewFolder, ReviewPhoto, open_review
 from tag2mask.review.order import Gain, gains, training_photos
 
 ASKED, ASKED_TABLE = "asked.json", "asked.csv"
 RANDOM_SHARE = 0.2
-CANDIDATES = 4
-"""Photos per photo asked for, of the highest gains, whose likeness is computed."""
-LIKENESS_WEIGHT = 0.5
-"""How much the likeness to photos that are asked for already lowers a gain."""
+MOST_COMPARED = 2000
+"""Of more photos as many are drawn at random: the likeness of all pairs is in memory."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,9 @@ def choose(
         folder: the run.
         found: the gain of each photo.
         count: number of photos, at most.
-        decided: photos that are not asked for again.
-        features: vectors of which the cosine is the likeness of two photos; None: likeness doesn't
-            matter.
+        decided: photos that are not asked for again; they represent photos that look like them.
+        features: vectors of which the cosine is the likeness of two photos. A photo without one is
+            like no other.
         random_share: share of photos that is drawn at random.
         seed: of the draw.
     """
@@ -80,9 +87,9 @@ def choose(
     count = min(count, len(open_ones))
     draw = random.Random(seed)
     drawn = draw.sample(sorted(open_ones), round(random_share * count))
-    taken = set(drawn)
-    rest = [photo for photo in open_ones if photo not in taken]
-    chosen = _different(rest, found, count - len(drawn), features or {})
+    known = [*drawn, *(photo for photo in decided if photo in (features or {}))]
+    rest = sorted(set(open_ones) - set(drawn))
+    chosen = representatives(rest, found, count - len(drawn), features or {}, known)
     order = [(photo, False) for photo in chosen]
     for photo in drawn:
         order.insert(draw.randrange(len(order) + 1), (photo, True))
@@ -92,34 +99,46 @@ def choose(
     ]
 
 
-def _different(
+def representatives(
     photos: Sequence[str],
     found: Mapping[str, Gain],
     count: int,
     features: Mapping[str, NDArray[np.float32]],
+    known: Sequence[str] = (),
 ) -> list[str]:
-    """Choose one photo after the other: the largest gain, lowered by likeness to those chosen."""
+    """Choose the photos that represent most gain that no photo represents yet, one by one.
+
+    Args:
+        photos: to choose from, and to represent.
+        found: the gain of each photo.
+        count: number of photos to choose, at most all.
+        features: see `choose`.
+        known: further photos, which represent others, too.
+    """
     if not photos or count < 1:
         return []
-    scores = np.array([found[photo].total for photo in photos])
-    vectors = _unit_vectors([features.get(photo) for photo in photos])
-    likeness = np.zeros(len(photos))
+    gain = np.array([found[photo].total for photo in photos], np.float32)
+    everyone = [*photos, *known]
+    vectors = _unit_vectors([features.get(photo) for photo in everyone])
+    likeness = (vectors[: len(photos)] @ vectors.T).clip(0)  # (photos, everyone)
+    np.fill_diagonal(likeness, 1)
+    covered = likeness[:, len(photos) :].max(axis=1, initial=0)
+    likeness = likeness[:, : len(photos)]
     chosen: list[int] = []
-    for _ in range(count):
-        gain = scores - LIKENESS_WEIGHT * likeness
-        gain[chosen] = -np.inf
-        best = int(gain.argmax())
+    for _ in range(min(count, len(photos))):
+        added = gain @ np.maximum(likeness - covered[:, None], 0)
+        added[chosen] = -np.inf
+        best = int(added.argmax())
         chosen.append(best)
-        if vectors is not None:
-            likeness = np.maximum(likeness, vectors @ vectors[best])
+        covered = np.maximum(covered, likeness[:, best])
     return [photos[place] for place in chosen]
 
 
-def _unit_vectors(vectors: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+def _unit_vectors(vectors: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
     """Return vectors of length 1, relative to their mean; 0 for photos that have none."""
     known = [vector for vector in vectors if vector is not None]
     if not known:
-        return None
+        return np.zeros((len(vectors), 1), np.float32)
     mean = np.mean(known, axis=0)
     stacked = np.array([mean if vector is None else vector for vector in vectors]) - mean
     lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
@@ -211,17 +230,15 @@ def ask(
         RunFolderError: a damaged evaluation, or the list can't be written.
     """
     found = gains(folder)
-    done = set(decided)
-    open_ones = [photo for photo in training_photos(folder) if photo.id not in done]
-    open_ones.sort(key=lambda photo: -found[photo.id].total)
+    compared = _compared(folder, decided, count, seed)
     model = folder.path / CamModel.step / MODEL_FILE
     features = {}
     if random_share < 1 and model.is_file():
         from tag2mask.review.features import photo_features  # here, as torch takes seconds
 
-        features = photo_features(model, open_ones[: CANDIDATES * count])
+        features = photo_features(model, compared)
     asked = choose(
-        folder,
+        replace(folder, photos=tuple(compared)),
         found,
         count,
         decided=decided,
@@ -231,3 +248,17 @@ def ask(
     )
     write_asked(folder.corrections, asked)
     return asked
+
+
+def _compared(
+    folder: ReviewFolder, decided: Collection[str], count: int, seed: int
+) -> list[ReviewPhoto]:
+    """Return training photos to choose from, and decided ones: all, or some drawn at random."""
+    most, draw, done = max(MOST_COMPARED, 2 * count), random.Random(seed), set(decided)
+    photos = training_photos(folder)
+    groups = ([p for p in photos if p.id not in done], [p for p in photos if p.id in done])
+    return [
+        photo
+        for group in groups
+        for photo in (group if len(group) <= most else draw.sample(group, most))
+    ]
