@@ -13,11 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks.experiments import early_learning, segmenter_mixing, segmenter_tags
+from benchmarks.experiments import (
+    early_learning,
+    second_round,
+    segmenter_mixing,
+    segmenter_tags,
+)
 from torch import Tensor
 
 from small_runs import invoke, write_photos, write_recipe
 from tag2mask.artifacts.handles import Evaluation, PseudoMaskFolder, SegmenterModel
+from tag2mask.data.index import read_index
 from tag2mask.data.masks import read_mask
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, load_segmenter
 
@@ -227,3 +233,21 @@ def test_an_early_correction(
     assert capsys.readouterr().out == first, "complete: nothing is done again"
     done = invoke(*words(base, tmp_path / "run", "--masks", str(out)))
     assert done.exit_code == 0, done.output
+
+
+def test_a_second_network_learns_what_the_first_one_says(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    done = invoke(*words(base, first))
+    assert done.exit_code == 0, done.output
+    command = [str(first), str(second), "--data", str(base / "photos"), "--scales", "1"]
+    second_round.main(command)
+    assert capsys.readouterr().out.startswith("first network ")
+    handle = PseudoMaskFolder.open(tmp_path / "second-masks")
+    assert 0 < handle.manifest.metrics["changed"] < 1
+    for sample in read_index(first / "prepare", "train"):
+        mask = read_mask(handle.path / "masks" / f"{sample.id}.png", 3)
+        assert set(np.unique(mask).tolist()) <= {0, *(tag + 1 for tag in sample.tags)}
+    trained = SegmenterModel.open(second / SegmenterModel.step)
+    assert trained.manifest.metrics["masks_made_by"] == second_round.MADE_BY
