@@ -148,7 +148,7 @@ def test_like_photos_are_not_asked_for_twice(folder: ReviewFolder) -> None:
     vectors = [(1, 0, 0), (1, 0, 0.01), (0, 1, 0), (0, 0, 1)]
     features = {p: np.array(v, np.float32) for p, v in zip(train[:4], vectors, strict=True)}
     chosen = [one.photo for one in choose(folder, found, 3, features=features, random_share=0.0)]
-    assert chosen == [train[0], train[2], train[3]]
+    assert chosen == [train[1], train[2], train[3]]  # the first gain is represented by the second
 
 
 def test_a_photo_that_represents_others_is_asked_for_before_a_worse_outlier() -> None:
@@ -159,8 +159,8 @@ def test_a_photo_that_represents_others_is_asked_for_before_a_worse_outlier() ->
     around[3:7] += (0, 1, 0)
     around[7] += (0, 0, 1)
     features = dict(zip(photos, around.astype(np.float32), strict=True))
-    first, second, third = representatives(photos, found, 3, features)
-    assert first in "3456" and second in "012" and third == "7"
+    first, second = representatives(photos, found, 2, features)
+    assert first in "3456" and second in "012"  # the larger group first, and not photo 7
     covered = representatives(photos[:7], found, 1, features, known=["7", first])
     assert covered[0] in "012"
     assert representatives(photos, found, 1, {}) == ["7"]

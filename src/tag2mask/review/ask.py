@@ -1,13 +1,13 @@
 """Which photos to ask a person for: those that teach most, different ones, and some at random.
 
-What a network learns from a drawn mask helps with the photos that look alike. So photos S are
-chosen that represent the others, above all those whose masks are probably bad (facility location)::
+What a network learns from a drawn mask helps with photos that look alike. So photos are chosen that
+represent others, above all those whose masks are probably bad, one after the other (greedy facility
+location). With the gains of `tag2mask.review.order`, the next photo j is the one with the largest::
 
-    maximize over S   Σ_i gain_i · max_{j in S} likeness_ij
+    Σ_{i ≠ j} gain_i · max(0, likeness_ij - represented_i)
 
-with the gains of `tag2mask.review.order`, greedily, one photo after the other. Greedy choices reach
-63 % of the maximum at least (Nemhauser, Wolsey & Fisher, Mathematical Programming 1978,
-https://doi.org/10.1007/BF01588971).
+where represented_i is the likeness of photo i to the most similar photo chosen so far. Leaving out
+j itself keeps away bad photos that look like no other.
 
 The random ones are mixed among the others, unmarked on the page: what is decided about them
 estimates the masks' quality (`tag2mask.evaluation.random_looks`).
@@ -37,6 +37,8 @@ ASKED, ASKED_TABLE = "asked.json", "asked.csv"
 RANDOM_SHARE = 0.2
 MOST_COMPARED = 2000
 """Of more photos as many are drawn at random: the likeness of all pairs is in memory."""
+_TIE = 1e-6
+"""Weight of the term of j itself: it decides where photos represent no others."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +123,17 @@ def representatives(
     everyone = [*photos, *known]
     vectors = _unit_vectors([features.get(photo) for photo in everyone])
     likeness = (vectors[: len(photos)] @ vectors.T).clip(0)  # (photos, everyone)
-    np.fill_diagonal(likeness, 1)
-    covered = likeness[:, len(photos) :].max(axis=1, initial=0)
+    np.fill_diagonal(likeness, 0)
+    represented = likeness[:, len(photos) :].max(axis=1, initial=0)
     likeness = likeness[:, : len(photos)]
     chosen: list[int] = []
     for _ in range(min(count, len(photos))):
-        added = gain @ np.maximum(likeness - covered[:, None], 0)
+        added = gain @ np.maximum(likeness - represented[:, None], 0)
+        added += _TIE * gain * (1 - represented)
         added[chosen] = -np.inf
-        best = int(added.argmax())
-        chosen.append(best)
-        covered = np.maximum(covered, likeness[:, best])
+        chosen.append(int(added.argmax()))
+        represented = np.maximum(represented, likeness[:, chosen[-1]])
+        represented[chosen] = 1
     return [photos[place] for place in chosen]
 
 
