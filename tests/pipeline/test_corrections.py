@@ -178,3 +178,33 @@ def test_a_run_with_corrections(tmp_path: Path) -> None:
     assert same.exit_code == 0, same.output
     page = (out / "report" / "index.html").read_text()
     assert "1 accepted" in page
+    new = tmp_path / "new €"
+    branch = ["run", "--data", photos, "--out", new, "--from", out]
+    corrected = ["--corrections", out / CORRECTIONS, "--update", "--fine-tune"]
+    done = invoke(*branch, *corrected, "--set", "train_segmenter.epochs=1")
+    assert done.exit_code == 0, done.output
+    section = SegmenterModel.open(new / STEP).manifest.section
+    assert section["init_from"] == str(out / STEP / MODEL_FILE)
+    assert (section["masks"], section["epochs"]) == ("mixed", 1)
+    assert section["optimizer"]["lr"] == 1e-4
+    assert (new / "train-cam" / MODEL_FILE).read_bytes() == weights
+    again = invoke(*branch, *corrected, "--set", "train_segmenter.epochs=1")
+    assert again.exit_code == 0, again.output
+
+
+def test_fine_tuning_needs_a_network_and_drawn_masks(tmp_path: Path) -> None:
+    photos, out = write_photos(tmp_path / "photos"), tmp_path / "run"
+    words = ["run", "--data", photos, "--fine-tune"]
+    alone = invoke(*words, "--out", out)
+    assert alone.exit_code == 2 and "give --from" in alone.output
+    begun = ["run", "--data", photos, "--out", out, "--until", "prepare"]
+    assert invoke(*begun, "--recipe", write_recipe(tmp_path / "recipe.yaml")).exit_code == 0
+    branch = [*words, "--from", out, "--out", tmp_path / "new"]
+    refused = invoke(*branch)
+    assert refused.exit_code == 1 and "no training photo has a drawn" in refused.output
+    mask = np.zeros(read_index(out / PreparedData.step, "train")[1].size, np.uint8)
+    with open_corrections(tmp_path / "drawn", ClassSet(("cat", "dog", "bird"))) as writer:
+        writer.write(Decision("a/02", "corrected"), mask)
+    refused = invoke(*branch, "--corrections", tmp_path / "drawn")
+    assert refused.exit_code == 1 and "no such model file" in refused.output
+    assert not (tmp_path / "new").exists()

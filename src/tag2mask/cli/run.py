@@ -96,6 +96,14 @@ def run(
             help="Start from the finished steps of another run, with its recipe and --set.",
         ),
     ] = None,
+    fine_tune: Annotated[
+        bool,
+        typer.Option(
+            "--fine-tune",
+            metavar="",
+            help="With drawn masks, train the network of --from on instead of a new one.",
+        ),
+    ] = False,
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -110,18 +118,20 @@ def run(
     """Run all steps: from photos and tags to masks, scores and a report."""
     from tag2mask.cli.console import deleted_text, print_message, print_text, show_run
     from tag2mask.pipeline import run as pipeline
-    from tag2mask.pipeline.corrections import step_to_redo
+    from tag2mask.pipeline.corrections import fine_tuning, step_to_redo
     from tag2mask.pipeline.status import check_redo, redone_folders
 
     if branch is not None and recipe is not None:
         raise typer.BadParameter("--from takes the recipe of that run; leave --recipe out")
+    if fine_tune and branch is None:
+        raise typer.BadParameter("--fine-tune trains the network of another run on: give --from")
     chosen = recipe or own_recipe_or_default(out, branch)
     given = (
         [] if masks is None else [f"masks={json.dumps(str(masks.absolute()), ensure_ascii=False)}"]
     )
     settings = load_chosen_recipe(
         chosen,
-        [*(overrides or ()), *given],
+        [*(fine_tuning(branch) if fine_tune and branch else ()), *(overrides or ()), *given],
         skip_bad=skip_bad,
         source=source,
         allow_modules=allow_modules,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from tag2mask.artifacts.handles import PreparedData, SegmenterModel
+from tag2mask.artifacts.handles import MODEL_FILE, PreparedData, SegmenterModel
 from tag2mask.artifacts.manifest import read_identity
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of, read_corrections
@@ -12,6 +13,25 @@ from tag2mask.errors import DataChangedError, RunFolderError, counted
 from tag2mask.pipeline.branch import is_begun
 from tag2mask.pipeline.status import includes, redone_folders, step_index
 from tag2mask.recipe.schema import Recipe
+
+
+def fine_tuning(source: Path) -> list[str]:
+    """Return the ``--set`` values that train a run's network on, with drawn masks.
+
+    Chosen by experiments (docs/results/log, 2026-11-30): with a third of the learning rate the
+    network keeps what it knows, and learns more from some dozens of masks than a new one does.
+
+    Args:
+        source: the run.
+    """
+    file = source.absolute() / SegmenterModel.step / MODEL_FILE
+    network = json.dumps(str(file), ensure_ascii=False)
+    return [
+        f"train_segmenter.init_from={network}",
+        "train_segmenter.masks=mixed",
+        "train_segmenter.epochs=4",
+        "train_segmenter.optimizer.lr=1e-4",
+    ]
 
 
 def decisions_to_learn(run: Path) -> str | None:
