@@ -186,7 +186,7 @@ def test_a_run_with_corrections(tmp_path: Path) -> None:
     section = SegmenterModel.open(new / STEP).manifest.section
     assert section["init_from"] == str(out / STEP / MODEL_FILE)
     assert (section["masks"], section["epochs"]) == ("mixed", 1)
-    assert section["optimizer"]["lr"] == 1e-4
+    assert (section["drawn_share"], section["optimizer"]["lr"]) == (0.75, 1e-4)
     assert (new / "train-cam" / MODEL_FILE).read_bytes() == weights
     again = invoke(*branch, *corrected, "--set", "train_segmenter.epochs=1")
     assert again.exit_code == 0, again.output

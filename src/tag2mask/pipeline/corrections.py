@@ -29,6 +29,7 @@ def fine_tuning(source: Path) -> list[str]:
     return [
         f"train_segmenter.init_from={network}",
         "train_segmenter.masks=mixed",
+        "train_segmenter.drawn_share=0.75",
         "train_segmenter.epochs=4",
         "train_segmenter.optimizer.lr=1e-4",
     ]
