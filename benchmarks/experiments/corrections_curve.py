@@ -10,10 +10,12 @@ chosen photos stands for what a person draws. Each point is a run in WORK that s
 finished steps of RUN, with its recipe, ``train_segmenter.masks=mixed`` and ``--set``. Steps that
 ``--set`` changes are redone too: ``affinity_labels.use_drawn=true`` trains another AffinityNet.
 k drawn masks alone are ``train_segmenter.drawn_share=1``; k = 0 with the seed of RUN is RUN itself.
+In ``--set``, ``{run}`` stands for RUN: ``run --fine-tune`` is
+``train_segmenter.init_from={run}/train-segmenter/model.safetensors`` with its other settings.
 
 ``typical`` chooses, one after the other, the photo that raises most the sum over all photos of the
-likeness to the most similar chosen one (facility location). Likeness is the cosine of the features
-that ``ask`` uses, 0 if negative.
+similarity to the most similar chosen one (facility location). It is the cosine of the features that
+``ask`` uses, 0 if negative.
 
 One line per point is appended to the rows as soon as it is scored, and points that have a line are
 skipped; an interrupted point is resumed. So the same command goes on where it was.
@@ -136,7 +138,8 @@ def score(point: Point, run: Path, data: Path, work: Path) -> float:
     if point.photos:
         corrections = work / f"{point.name}-corrections"
         draw(run, chosen_photos(point, run, work), corrections)
-        settings += [MIXED, *point.settings]
+        given = (setting.replace("{run}", str(run.absolute())) for setting in point.settings)
+        settings += [MIXED, *given]
     elif load_recipe(own).train_segmenter.seed == point.seed:
         return _miou(Evaluation.open(run / Evaluation.step))
     recipe = load_recipe(own, settings)
@@ -190,14 +193,14 @@ def typical(features: NDArray[np.float32], count: int) -> list[int]:
     """
     centered = features - features.mean(axis=0)
     unit = centered / np.linalg.norm(centered, axis=1, keepdims=True).clip(1e-12)
-    likeness = (unit @ unit.T).clip(0)
+    similarity = (unit @ unit.T).clip(0)
     covered = np.zeros(len(features), np.float32)
     chosen: list[int] = []
     for _ in range(count):
-        gain = np.maximum(likeness, covered[:, None]).sum(axis=0)
+        gain = np.maximum(similarity, covered[:, None]).sum(axis=0)
         gain[chosen] = -np.inf
         chosen.append(int(gain.argmax()))
-        covered = np.maximum(covered, likeness[:, chosen[-1]])
+        covered = np.maximum(covered, similarity[:, chosen[-1]])
     return chosen
 
 

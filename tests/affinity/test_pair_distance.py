@@ -14,12 +14,16 @@ from tag2mask.affinity.pair_distance import pair_distance
 from tag2mask.affinity.pairs import pair_offsets
 
 
+def weights_of(distance: Tensor) -> Tensor:
+    """Return random weights of both signs; four in ten are 0."""
+    return random(*distance.shape, seed=1).round()
+
+
 def distances_and_gradients(features: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """Return the distances, and the gradient of their sum with random weights, some of them 0."""
+    """Return the distances, and the gradient of their weighted sum."""
     features = features.requires_grad_()
     distance = pair_distance(features, radius)
-    weights = (random(*distance.shape, seed=1) - 0.5).relu() - 0.2
-    (gradient,) = torch.autograd.grad((distance * weights).sum(), features)
+    (gradient,) = torch.autograd.grad((distance * weights_of(distance)).sum(), features)
     return distance.detach(), gradient
 
 
@@ -41,8 +45,7 @@ def test_compiled_loops_equal_torch(
     offsets = pair_offsets(radius)
     wanted, slopes = torch.zeros_like(distance), torch.zeros_like(features)
     module._distances_by_offset(features, offsets, wanted)
-    weights = (random(*distance.shape, seed=1) - 0.5).relu() - 0.2
-    module._gradients_by_offset(features, offsets, weights / 37, slopes)
+    module._gradients_by_offset(features, offsets, weights_of(distance) / 37, slopes)
     torch.testing.assert_close(distance, wanted, atol=1e-6, rtol=0)
     torch.testing.assert_close(gradient, slopes, atol=1e-6, rtol=1e-4)
 
@@ -54,3 +57,9 @@ def test_threads_change_no_bit(threads: int, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for one, other in zip(distances_and_gradients(features.clone(), 4), wanted, strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5, 3), (2, 0, 5, 3), (2, 4, 0, 3)])
+def test_nothing_to_compare(shape: tuple[int, ...]) -> None:
+    distance, gradient = distances_and_gradients(torch.zeros(shape), 3)
+    assert distance.numel() == 0 and gradient.shape == shape

@@ -131,13 +131,13 @@ def test_photos_are_chosen_by_gain_and_some_at_random(folder: ReviewFolder) -> N
     train = [photo.id for photo in folder.photos if photo.split == "train"]
     found = {photo.id: Gain(0.0, 0.0, 0.0) for photo in folder.photos}
     found |= {photo: Gain(1.0, 0.0, 0.0) for photo in train[:4]}
-    asked = choose(folder, found, 5, random_share=0.2, decided=[train[0]])
+    asked = choose(folder, found, 5, features={}, random_share=0.2, decided=[train[0]])
     assert len(asked) == 5 and sum(one.at_random for one in asked) == 1
     assert {one.photo for one in asked} <= set(train[1:])
     by_gain = {one.photo for one in asked if not one.at_random}
     assert len(by_gain & set(train[1:4])) >= 2
-    assert choose(folder, found, 5) == choose(folder, found, 5)
-    assert len(choose(folder, found, 1000)) == len(train)
+    assert choose(folder, found, 5, features={}) == choose(folder, found, 5, features={})
+    assert len(choose(folder, found, 1000, features={})) == len(train)
 
 
 def test_like_photos_are_not_asked_for_twice(folder: ReviewFolder) -> None:
@@ -163,7 +163,8 @@ def test_a_photo_that_represents_others_is_asked_for_before_a_worse_outlier() ->
     assert first in "3456" and second in "012"  # the larger group first, and not photo 7
     covered = representatives(photos[:7], found, 1, features, known=["7", first])
     assert covered[0] in "012"
-    assert representatives(photos, found, 1, {}) == ["7"]
+    alike = dict.fromkeys(photos, np.ones(3, np.float32))
+    assert representatives(photos, found, 1, alike) == ["7"]
     assert len(set(representatives(photos, found, 20, features))) == 8
 
 
@@ -180,10 +181,15 @@ def test_of_many_photos_some_are_compared(
     monkeypatch.setattr(features_module, "photo_features", features)
     (folder.path / "train-cam").mkdir()
     (folder.path / "train-cam" / "model.safetensors").touch()
-    decided = [photo.id for photo in folder.photos if photo.split == "train"][:8]
-    asked = {one.photo for one in ask(folder, 3, decided=decided)}
-    assert len(asked) == 3 and asked < set(compared) and not asked & set(decided)
-    assert len(compared) == len(set(compared)) == 12 and len(set(compared) & set(decided)) == 6
+    train = [photo.id for photo in folder.photos if photo.split == "train"]
+    decided, taught = train[:8], train[:7]
+    asked = [one.photo for one in ask(folder, 10, decided=decided, taught=taught, random_share=0)]
+    assert len(compared) == len(set(compared)) == 12 and not set(asked) & set(decided)
+    chosen = set(compared) - set(decided)
+    assert set(asked[:6]) == chosen and len(chosen) == 6
+    found = gains(folder)
+    others = sorted((found[photo].total for photo in set(train[8:]) - chosen), reverse=True)
+    assert [found[photo].total for photo in asked[6:]] == others[:4]
 
 
 def test_the_share_of_random_photos_is_chosen(folder: ReviewFolder) -> None:

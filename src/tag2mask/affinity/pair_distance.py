@@ -59,7 +59,7 @@ class _PairDistance(torch.autograd.Function):
         distance = features.new_zeros(batch, len(offsets), height, width)
         if features.device.type != "cpu":
             _distances_by_offset(features, offsets, distance)
-        elif len(offsets):
+        elif distance.numel():
             loop = partial(_distances, features.detach().numpy(), offsets, distance.numpy())
             _in_threads(loop, batch * height)
         return distance
@@ -73,9 +73,10 @@ class _PairDistance(torch.autograd.Function):
         total = torch.zeros_like(features)
         if features.device.type != "cpu":
             _gradients_by_offset(features, offsets, gradient, total)
-        elif len(offsets):
+        elif gradient.numel():
             arrays = (features.detach().numpy(), offsets, gradient.contiguous().numpy())
-            _in_threads(partial(_gradients, *arrays, total.numpy()), features[..., 0, 0].numel())
+            rows = features.shape[0] * features.shape[1]
+            _in_threads(partial(_gradients, *arrays, total.numpy()), rows)
         return total, None
 
 
@@ -146,6 +147,7 @@ def _gradients(
 
 
 def _distances_by_offset(features: Tensor, offsets: Offsets, distance: Tensor) -> None:
+    """Do as `_distances` for all rows, in torch."""
     size = (features.shape[1], features.shape[2])
     for index, (dy, dx) in enumerate(offsets.tolist()):
         first, second = pair_ends(size, dy, dx)
@@ -156,6 +158,7 @@ def _distances_by_offset(features: Tensor, offsets: Offsets, distance: Tensor) -
 def _gradients_by_offset(
     features: Tensor, offsets: Offsets, gradient: Tensor, total: Tensor
 ) -> None:
+    """Do as `_gradients` for all rows, in torch."""
     size = (features.shape[1], features.shape[2])
     for index, (dy, dx) in enumerate(offsets.tolist()):
         first, second = pair_ends(size, dy, dx)

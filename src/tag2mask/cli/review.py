@@ -82,7 +82,7 @@ def ask(
             min=0,
             max=1,
             metavar="X",
-            help="Share of the photos that is drawn at random; default: 0.2.",
+            help="Share of the photos that is sampled at random; default: 0.2.",
         ),
     ] = None,
     seed: Annotated[
@@ -102,8 +102,10 @@ def ask(
     folder = open_review(run, photos, corrections)
     decisions = read_decisions(folder.corrections / DECISIONS)
     decided = [photo for photo, own in decisions.items() if own.verdict is not None]
+    taught = [photo for photo in decided if decisions[photo].verdict in ("good", "corrected")]
     share = RANDOM_SHARE if random_share is None else random_share
-    show_asked(choose(folder, count, decided=decided, random_share=share, seed=seed))
+    asked = choose(folder, count, decided=decided, taught=taught, random_share=share, seed=seed)
+    show_asked(asked)
     print_text(f"{folder.corrections / ASKED}, {ASKED_TABLE}")
     print_text(f"Look at them: {shlex.join(_review_command(run, photos, corrections))}")
     corrections_now = Corrections(folder.corrections, decisions)

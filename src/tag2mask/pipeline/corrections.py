@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from tag2mask.artifacts.handles import MODEL_FILE, PreparedData, SegmenterModel
@@ -11,27 +12,34 @@ from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of, read_corrections
 from tag2mask.errors import DataChangedError, RunFolderError, counted
 from tag2mask.pipeline.branch import is_begun
-from tag2mask.pipeline.status import includes, redone_folders, step_index
+from tag2mask.pipeline.status import RECIPE, includes, redone_folders, step_index
+from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.schema import Recipe
 
 
 def fine_tuning(source: Path) -> list[str]:
-    """Return the ``--set`` values that train a run's network on, with drawn masks.
+    """Return the ``--set`` values that fine-tune a run's network with drawn masks.
 
-    Chosen by experiments (docs/results/log, 2026-11-30): with a third of the learning rate the
-    network keeps what it knows, and learns more from some dozens of masks than a new one does.
+    A third of the run's epochs and of its learning rate; a run that was fine-tuned keeps its own.
+    Chosen by experiments (docs/results/log, 2026-11-30).
 
     Args:
         source: the run.
+
+    Raises:
+        RecipeError: it has no recipe that can be read.
     """
+    section = load_recipe(str(source / RECIPE)).train_segmenter
+    part = 1 if section.masks == "mixed" and section.init_from is not None else 3
     file = source.absolute() / SegmenterModel.step / MODEL_FILE
     network = json.dumps(str(file), ensure_ascii=False)
     return [
+        "train_segmenter.enabled=true",
         f"train_segmenter.init_from={network}",
         "train_segmenter.masks=mixed",
         "train_segmenter.drawn_share=0.75",
-        "train_segmenter.epochs=4",
-        "train_segmenter.optimizer.lr=1e-4",
+        f"train_segmenter.epochs={math.ceil(section.epochs / part)}",
+        f"train_segmenter.optimizer.lr={section.optimizer.lr / part:.6g}",
     ]
 
 

@@ -68,7 +68,7 @@ class TrainSegmenter(Section):
     masks: Literal["pseudo", "mixed", "ground truth"] = "pseudo"
     """Labels of the training. Masks that were drawn or accepted in corrections replace pseudo
     masks; mixed: they also count more; ground truth: fully supervised, an upper bound."""
-    drawn_share: Fraction = 0.5
+    drawn_share: Fraction = 0.25
     """Share of drawn and accepted photos in the batches of mixed; 1: only these."""
     drawn_weight: Positive = 1.0
     """Weight of their pixels in the loss of mixed; those of pseudo masks have 1."""

@@ -1,16 +1,16 @@
-"""Which photos to ask a person for: those that teach most, different ones, and some at random.
+"""Which photos to ask a person for: those that represent others, and some at random.
 
 What a network learns from a drawn mask helps with photos that look alike. So photos are chosen that
 represent others, above all those whose masks are probably bad, one after the other (greedy facility
 location). With the gains of `tag2mask.review.order`, the next photo j is the one with the largest::
 
-    Σ_{i ≠ j} gain_i · max(0, likeness_ij - represented_i)
+    Σ_{i ≠ j} gain_i · max(0, similarity_ij - represented_i)
 
-where represented_i is the likeness of photo i to the most similar photo chosen so far. Leaving out
-j itself keeps away bad photos that look like no other.
+where represented_i is the similarity of photo i to the most similar photo chosen so far. Leaving
+out j itself keeps away bad photos that look like no other.
 
-The random ones are mixed among the others, unmarked on the page: what is decided about them
-estimates the masks' quality (`tag2mask.evaluation.random_looks`).
+Some photos are sampled at random and mixed among the others, unmarked on the page: what is decided
+about them estimates the masks' quality (`tag2mask.evaluation.random_looks`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import csv
 import io
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ from tag2mask.review.order import Gain, gains, training_photos
 ASKED, ASKED_TABLE = "asked.json", "asked.csv"
 RANDOM_SHARE = 0.2
 MOST_COMPARED = 2000
-"""Of more photos as many are drawn at random: the likeness of all pairs is in memory."""
+"""Most photos to choose from, as the similarities of all pairs are in memory; of more photos, this
+many are sampled."""
 _TIE = 1e-6
 """Weight of the term of j itself: it decides where photos represent no others."""
 
@@ -67,8 +68,9 @@ def choose(
     found: Mapping[str, Gain],
     count: int,
     *,
+    features: Mapping[str, NDArray[np.float32]],
     decided: Collection[str] = (),
-    features: Mapping[str, NDArray[np.float32]] | None = None,
+    taught: Collection[str] = (),
     random_share: float = RANDOM_SHARE,
     seed: int = 0,
 ) -> list[Asked]:
@@ -78,22 +80,27 @@ def choose(
         folder: the run.
         found: the gain of each photo.
         count: number of photos, at most.
-        decided: photos that are not asked for again; they represent photos that look like them.
-        features: vectors of which the cosine is the likeness of two photos. A photo without one is
-            like no other.
-        random_share: share of photos that is drawn at random.
-        seed: of the draw.
+        features: vectors of the photos to choose from and of those that were taught, of which the
+            cosine is the similarity of two photos. Where these are too few, photos of the largest
+            gain follow.
+        decided: photos that are not asked for again.
+        taught: those of them that have a mask to learn from; they represent photos that look alike.
+        random_share: share of photos that is sampled at random, from all that aren't decided.
+        seed: of the sample.
     """
     done = set(decided)
-    open_ones = [photo.id for photo in training_photos(folder) if photo.id not in done]
+    open_ones = sorted(photo.id for photo in training_photos(folder) if photo.id not in done)
     count = min(count, len(open_ones))
     draw = random.Random(seed)
-    drawn = draw.sample(sorted(open_ones), round(random_share * count))
-    known = [*drawn, *(photo for photo in decided if photo in (features or {}))]
-    rest = sorted(set(open_ones) - set(drawn))
-    chosen = representatives(rest, found, count - len(drawn), features or {}, known)
+    sampled = draw.sample(open_ones, round(random_share * count))
+    known = [photo for photo in (*sampled, *taught) if photo in features]
+    rest = set(open_ones) - set(sampled)
+    compared = sorted(rest & features.keys())
+    chosen = representatives(compared, found, count - len(sampled), features, known)
+    others = sorted(rest - set(chosen), key=lambda photo: (-found[photo].total, photo))
+    chosen += others[: count - len(sampled) - len(chosen)]
     order = [(photo, False) for photo in chosen]
-    for photo in drawn:
+    for photo in sampled:
         order.insert(draw.randrange(len(order) + 1), (photo, True))
     return [
         Asked(photo, at_random, round(found[photo].total, 4), **asdict(found[photo]))
@@ -111,42 +118,37 @@ def representatives(
     """Choose the photos that represent most gain that no photo represents yet, one by one.
 
     Args:
-        photos: to choose from, and to represent.
+        photos: n photos to choose from, and to represent.
         found: the gain of each photo.
         count: number of photos to choose, at most all.
-        features: see `choose`.
-        known: further photos, which represent others, too.
+        features: of all photos, known ones included, each (d,).
+        known: k further photos, which represent others, too.
     """
     if not photos or count < 1:
         return []
     gain = np.array([found[photo].total for photo in photos], np.float32)
-    everyone = [*photos, *known]
-    vectors = _unit_vectors([features.get(photo) for photo in everyone])
-    likeness = (vectors[: len(photos)] @ vectors.T).clip(0)  # (photos, everyone)
-    np.fill_diagonal(likeness, 0)
-    represented = likeness[:, len(photos) :].max(axis=1, initial=0)
-    likeness = likeness[:, : len(photos)]
+    vectors = _unit_vectors(np.array([features[photo] for photo in (*photos, *known)]))
+    similarity = (vectors[: len(photos)] @ vectors.T).clip(0)  # (n, n + k)
+    np.fill_diagonal(similarity, 0)
+    represented = similarity[:, len(photos) :].max(axis=1, initial=0)
+    similarity = similarity[:, : len(photos)]
     chosen: list[int] = []
     for _ in range(min(count, len(photos))):
-        added = gain @ np.maximum(likeness - represented[:, None], 0)
+        added = gain @ np.maximum(similarity - represented[:, None], 0)
         added += _TIE * gain * (1 - represented)
         added[chosen] = -np.inf
         chosen.append(int(added.argmax()))
-        represented = np.maximum(represented, likeness[:, chosen[-1]])
+        represented = np.maximum(represented, similarity[:, chosen[-1]])
         represented[chosen] = 1
     return [photos[place] for place in chosen]
 
 
-def _unit_vectors(vectors: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
-    """Return vectors of length 1, relative to their mean; 0 for photos that have none."""
-    known = [vector for vector in vectors if vector is not None]
-    if not known:
-        return np.zeros((len(vectors), 1), np.float32)
-    mean = np.mean(known, axis=0)
-    stacked = np.array([mean if vector is None else vector for vector in vectors]) - mean
-    lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
+def _unit_vectors(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors (n, d) of length 1, relative to their mean; 0 for those equal to it."""
+    centered = vectors - vectors.mean(axis=0)
+    lengths = np.linalg.norm(centered, axis=1, keepdims=True)
     unit: NDArray[np.float32] = np.divide(
-        stacked, lengths, out=np.zeros_like(stacked), where=lengths > 0
+        centered, lengths, out=np.zeros_like(centered), where=lengths > 0
     )
     return unit
 
@@ -215,37 +217,40 @@ def ask(
     count: int,
     *,
     decided: Collection[str] = (),
+    taught: Collection[str] = (),
     random_share: float = RANDOM_SHARE,
     seed: int = 0,
 ) -> list[Asked]:
-    """Choose training photos and write the list into the folder of corrections.
+    """Choose photos and write the list into the folder of corrections.
 
-    Likeness is that of the CAM network's features, where the run has one that can be read.
+    Similarity is that of the CAM network's features. Without a CAM network, as in a folder of
+    predictions, photos of the largest gain are chosen.
 
     Args:
         folder: the run, or a folder of predictions.
         count: number of photos, at most.
         decided: photos that are not asked for again.
-        random_share: share of photos that is drawn at random.
-        seed: of the random ones.
+        taught: those of them that have a mask to learn from.
+        random_share: share of photos that is sampled at random.
+        seed: of the samples.
 
     Raises:
         RunFolderError: a damaged evaluation, or the list can't be written.
     """
     found = gains(folder)
-    compared = _compared(folder, decided, count, seed)
     model = folder.path / CamModel.step / MODEL_FILE
     features = {}
     if random_share < 1 and model.is_file():
         from tag2mask.review.features import photo_features  # here, as torch takes seconds
 
-        features = photo_features(model, compared)
+        features = photo_features(model, _compared(folder, decided, taught, seed))
     asked = choose(
-        replace(folder, photos=tuple(compared)),
+        folder,
         found,
         count,
-        decided=decided,
         features=features,
+        decided=decided,
+        taught=taught,
         random_share=random_share,
         seed=seed,
     )
@@ -254,14 +259,15 @@ def ask(
 
 
 def _compared(
-    folder: ReviewFolder, decided: Collection[str], count: int, seed: int
+    folder: ReviewFolder, decided: Collection[str], taught: Collection[str], seed: int
 ) -> list[ReviewPhoto]:
-    """Return training photos to choose from, and decided ones: all, or some drawn at random."""
-    most, draw, done = max(MOST_COMPARED, 2 * count), random.Random(seed), set(decided)
+    """Return the photos to choose from, and those that were taught: all, or a sample of each."""
+    draw = random.Random(f"compared {seed}")  # independent of the photos asked for at random
+    done, known = set(decided), set(taught)
     photos = training_photos(folder)
-    groups = ([p for p in photos if p.id not in done], [p for p in photos if p.id in done])
+    groups = ([p for p in photos if p.id not in done], [p for p in photos if p.id in known])
     return [
         photo
         for group in groups
-        for photo in (group if len(group) <= most else draw.sample(group, most))
+        for photo in (group if len(group) <= MOST_COMPARED else draw.sample(group, MOST_COMPARED))
     ]

@@ -1,4 +1,4 @@
-"""Features of photos from the CAM network, of which likeness is computed."""
+"""Features of photos from the CAM network, of which their similarity is computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tag2mask.runtime.progress import ProgressBar
 from tag2mask.seam.model import load_backbone
 
 SIDE = 224
-"""Side, px, to which photos are resized: likeness needs no details."""
+"""Side, px, to which photos are resized: similarity needs no details."""
 
 
 def photo_features(model: Path, photos: Sequence[ReviewPhoto]) -> dict[str, NDArray[np.float32]]:
@@ -33,7 +33,7 @@ def photo_features(model: Path, photos: Sequence[ReviewPhoto]) -> dict[str, NDAr
     mean, std = (torch.tensor(values)[:, None, None] for values in (backbone.mean, backbone.std))
     side = -(-SIDE // backbone.size_multiple) * backbone.size_multiple
     found: dict[str, NDArray[np.float32]] = {}
-    with ProgressBar(len(photos), "likeness of photos", only_if_long=True) as bar:
+    with ProgressBar(len(photos), "similarity of photos", only_if_long=True) as bar:
         for photo in photos:
             bar.advance()
             try:
