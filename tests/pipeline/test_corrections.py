@@ -16,7 +16,7 @@ from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.index import read_index
 from tag2mask.errors import DataChangedError, RunFolderError
-from tag2mask.pipeline.corrections import step_to_redo
+from tag2mask.pipeline.corrections import fine_tuning, step_to_redo
 from tag2mask.recipe.schema import Recipe
 from tag2mask.steps.prepare import prepare
 
@@ -186,7 +186,11 @@ def test_a_run_with_corrections(tmp_path: Path) -> None:
     section = SegmenterModel.open(new / STEP).manifest.section
     assert section["init_from"] == str(out / STEP / MODEL_FILE)
     assert (section["masks"], section["epochs"]) == ("mixed", 1)
-    assert (section["drawn_share"], section["optimizer"]["lr"]) == (0.75, 1e-4)
+    rate = before.section["optimizer"]["lr"]
+    assert section["drawn_share"] == 0.75
+    assert section["optimizer"]["lr"] == pytest.approx(rate / 3, rel=1e-5)
+    assert f"train_segmenter.optimizer.lr={rate / 3:.6g}" in fine_tuning(new)
+    assert "train_segmenter.epochs=1" in fine_tuning(new)
     assert (new / "train-cam" / MODEL_FILE).read_bytes() == weights
     again = invoke(*branch, *corrected, "--set", "train_segmenter.epochs=1")
     assert again.exit_code == 0, again.output
