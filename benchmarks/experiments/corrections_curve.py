@@ -13,9 +13,8 @@ k drawn masks alone are ``train_segmenter.drawn_share=1``; k = 0 with the seed o
 In ``--set``, ``{run}`` stands for RUN: ``run --fine-tune`` is
 ``train_segmenter.init_from={run}/train-segmenter/model.safetensors`` with its other settings.
 
-``typical`` chooses, one after the other, the photo that raises most the sum over all photos of the
-similarity to the most similar chosen one (facility location). It is the cosine of the features that
-``ask`` uses, 0 if negative.
+``typical`` chooses as ``ask`` does, but all photos have the same weight, represent themselves too,
+and none is sampled at random.
 
 One line per point is appended to the rows as soon as it is scored, and points that have a line are
 skipped; an interrupted point is resumed. So the same command goes on where it was.
@@ -36,7 +35,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.measure import commit, machine
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel, Evaluation, PreparedData
@@ -48,6 +46,7 @@ from tag2mask.data.photos import read_sample_mask
 from tag2mask.pipeline import run as pipeline
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.review.ask import ask
+from tag2mask.review.facility_location import cosine_similarity, facility_location
 from tag2mask.review.features import photo_features
 from tag2mask.review.folder import open_review
 
@@ -167,9 +166,9 @@ def chosen_photos(point: Point, run: Path, work: Path) -> Sequence[str]:
     photos = [p for p in folder.photos if p.split == "train" and p.id in masked]
     if point.choice == "typical":
         features = photo_features(cam_model(run), photos)
-        places = typical(np.array(list(features.values())), point.photos)
-        names = list(features)
-        return [names[place] for place in places]
+        names, weights = list(features), np.ones(len(features), np.float32)
+        similarity = cosine_similarity(np.array(list(features.values())))
+        return [names[n] for n in facility_location(similarity, weights, point.photos)]
     return random.Random(point.seed).sample(sorted(p.id for p in photos), point.photos)
 
 
@@ -179,29 +178,6 @@ def cam_model(run: Path) -> Path:
     if own.is_file():
         return own
     return Path(load_recipe(str(run / "recipe.yaml")).train_segmenter.network.weights)
-
-
-def typical(features: NDArray[np.float32], count: int) -> list[int]:
-    """Choose photos that others resemble, no two of them for the same ones.
-
-    Args:
-        features: of all photos, (n, d).
-        count: number of photos to choose, at most n.
-
-    Returns:
-        Their places, in the order of the choice.
-    """
-    centered = features - features.mean(axis=0)
-    unit = centered / np.linalg.norm(centered, axis=1, keepdims=True).clip(1e-12)
-    similarity = (unit @ unit.T).clip(0)
-    covered = np.zeros(len(features), np.float32)
-    chosen: list[int] = []
-    for _ in range(count):
-        gain = np.maximum(similarity, covered[:, None]).sum(axis=0)
-        gain[chosen] = -np.inf
-        chosen.append(int(gain.argmax()))
-        covered = np.maximum(covered, similarity[:, chosen[-1]])
-    return chosen
 
 
 def draw(run: Path, photos: Sequence[str], out: Path) -> None:

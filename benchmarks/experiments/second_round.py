@@ -12,7 +12,6 @@ usual. Prints the mIoU of both networks on the validation photos.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +28,9 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import read_classes
 from tag2mask.pipeline import run as pipeline
-from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.loading import load_recipe, path_override
 from tag2mask.recipe.schema import Recipe
+from tag2mask.recipe.train_segmenter import CAM_WEIGHTS
 
 MADE_BY = "model:second-round"
 
@@ -71,10 +71,10 @@ def main(words: Sequence[str] | None = None) -> None:
     masks = options.out.with_name(f"{options.out.name}-masks")
     scales = tuple(map(float, options.scales.split(",")))
     own_masks(options.run, first, masks, scales)
-    settings = [f"masks={json.dumps(str(masks.absolute()))}", *options.settings]
-    if first.train_segmenter.network.weights == "cam":
-        encoder = options.run.absolute() / CamModel.step / MODEL_FILE
-        settings.append(f"train_segmenter.network.weights={json.dumps(str(encoder))}")
+    settings = [path_override("masks", masks), *options.settings]
+    if first.train_segmenter.network.weights == CAM_WEIGHTS:
+        encoder = options.run / CamModel.step / MODEL_FILE
+        settings.append(path_override("train_segmenter.network.weights", encoder))
     pipeline.run(
         options.data,
         load_recipe(own, settings),

@@ -15,8 +15,9 @@ from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.index import read_index
-from tag2mask.errors import DataChangedError, RunFolderError
+from tag2mask.errors import DataChangedError, PartError, RunFolderError
 from tag2mask.pipeline.corrections import fine_tuning, step_to_redo
+from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.steps.prepare import prepare
 
@@ -212,3 +213,11 @@ def test_fine_tuning_needs_a_network_and_drawn_masks(tmp_path: Path) -> None:
     refused = invoke(*branch, "--corrections", tmp_path / "drawn")
     assert refused.exit_code == 1 and "no such model file" in refused.output
     assert not (tmp_path / "new").exists()
+
+
+def test_fine_tuning_leaves_consent_to_modules_to_the_new_run(tmp_path: Path) -> None:
+    extra = [{"module": "somebody.elses:Loss", "weight": 0.1}]
+    settings = write_recipe(tmp_path / "recipe.yaml", train_cam__losses={"extra": extra})
+    assert "train_segmenter.masks=mixed" in fine_tuning(settings.parent)
+    with pytest.raises(PartError):
+        load_recipe(str(settings))

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from benchmarks.experiments import corrections_curve
 from benchmarks.experiments.corrections_curve import (
@@ -19,7 +18,6 @@ from benchmarks.experiments.corrections_curve import (
     draw,
     points,
     scored_points,
-    typical,
 )
 from reviewed_run import reviewed_run
 
@@ -43,16 +41,6 @@ def test_points_are_named_once_and_skipped_when_scored(tmp_path: Path) -> None:
     rows.write_text(json.dumps(row) + "\n")
     assert scored_points(rows) == {first}
     assert len({point.name for point in found}) == 6
-
-
-def test_typical_photos_stand_for_many() -> None:
-    features = np.random.default_rng(0).normal(0, 0.1, (9, 3)).astype(np.float32)
-    features[:5, 0] += 1
-    features[5:8, 1] += 1
-    features[8, 2] += 1
-    first, second, third = typical(features, 3)
-    assert first < 5 <= second < 8 == third
-    assert sorted(typical(features, 9)) == list(range(9))
 
 
 def test_a_run_without_a_cam_network_has_that_of_its_encoder(tmp_path: Path) -> None:

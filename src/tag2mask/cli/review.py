@@ -100,16 +100,14 @@ def ask(
     from tag2mask.review.folder import open_review
 
     folder = open_review(run, photos, corrections)
-    decisions = read_decisions(folder.corrections / DECISIONS)
-    decided = [photo for photo, own in decisions.items() if own.verdict is not None]
-    taught = [photo for photo in decided if decisions[photo].verdict in ("good", "corrected")]
+    now = Corrections(folder.corrections, read_decisions(folder.corrections / DECISIONS))
+    decided = [photo for photo, own in now.decisions.items() if own.verdict is not None]
     share = RANDOM_SHARE if random_share is None else random_share
-    asked = choose(folder, count, decided=decided, taught=taught, random_share=share, seed=seed)
+    asked = choose(folder, count, decided=decided, taught=now.sure, random_share=share, seed=seed)
     show_asked(asked)
     print_text(f"{folder.corrections / ASKED}, {ASKED_TABLE}")
     print_text(f"Look at them: {shlex.join(_review_command(run, photos, corrections))}")
-    corrections_now = Corrections(folder.corrections, decisions)
-    looks = random_looks(next(iter(folder.masks.values())), len(folder.classes), corrections_now)
+    looks = random_looks(next(iter(folder.masks.values())), len(folder.classes), now)
     if looks is not None:
         print_text(looks.text)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from enum import StrEnum
 from functools import partial
@@ -120,15 +119,14 @@ def run(
     from tag2mask.pipeline import run as pipeline
     from tag2mask.pipeline.corrections import fine_tuning, step_to_redo
     from tag2mask.pipeline.status import check_redo, redone_folders
+    from tag2mask.recipe.loading import path_override
 
     if branch is not None and recipe is not None:
         raise typer.BadParameter("--from takes the recipe of that run; leave --recipe out")
     if fine_tune and branch is None:
         raise typer.BadParameter("--fine-tune trains the network of another run on: give --from")
     chosen = recipe or own_recipe_or_default(out, branch)
-    given = (
-        [] if masks is None else [f"masks={json.dumps(str(masks.absolute()), ensure_ascii=False)}"]
-    )
+    given = [] if masks is None else [path_override("masks", masks)]
     settings = load_chosen_recipe(
         chosen,
         [*(fine_tuning(branch) if fine_tune and branch else ()), *(overrides or ()), *given],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of, read_c
 from tag2mask.errors import DataChangedError, RunFolderError, counted
 from tag2mask.pipeline.branch import is_begun
 from tag2mask.pipeline.status import RECIPE, includes, redone_folders, step_index
-from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.loading import load_recipe, path_override
 from tag2mask.recipe.schema import Recipe
 
 
@@ -29,13 +28,12 @@ def fine_tuning(source: Path) -> list[str]:
     Raises:
         RecipeError: it has no recipe that can be read.
     """
-    section = load_recipe(str(source / RECIPE)).train_segmenter
+    # Consent to the modules that a recipe names is asked for where it is loaded for the new run.
+    section = load_recipe(str(source / RECIPE), allow_modules=True).train_segmenter
     part = 1 if section.masks == "mixed" and section.init_from is not None else 3
-    file = source.absolute() / SegmenterModel.step / MODEL_FILE
-    network = json.dumps(str(file), ensure_ascii=False)
     return [
         "train_segmenter.enabled=true",
-        f"train_segmenter.init_from={network}",
+        path_override("train_segmenter.init_from", source / SegmenterModel.step / MODEL_FILE),
         "train_segmenter.masks=mixed",
         "train_segmenter.drawn_share=0.75",
         f"train_segmenter.epochs={math.ceil(section.epochs / part)}",

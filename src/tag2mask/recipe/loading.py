@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,11 @@ def load_recipe(
         own = None if written else alone or recipe
         check_effects(recipe, given, own, where=where)
     return recipe
+
+
+def path_override(key: str, path: Path) -> str:
+    """Return the ``section.key=value`` of a path, made absolute, whatever characters it has."""
+    return f"{key}={json.dumps(str(path.absolute()), ensure_ascii=False)}"
 
 
 def _add_later_keys(values: dict[str, Any]) -> None:

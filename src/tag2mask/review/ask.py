@@ -1,13 +1,9 @@
 """Which photos to ask a person for: those that represent others, and some at random.
 
 What a network learns from a drawn mask helps with photos that look alike. So photos are chosen that
-represent others, above all those whose masks are probably bad, one after the other (greedy facility
-location). With the gains of `tag2mask.review.order`, the next photo j is the one with the largest::
-
-    Σ_{i ≠ j} gain_i · max(0, similarity_ij - represented_i)
-
-where represented_i is the similarity of photo i to the most similar photo chosen so far. Leaving
-out j itself keeps away bad photos that look like no other.
+represent others, above all those whose masks are probably bad (`tag2mask.review.facility_location`,
+weighted by the gains of `tag2mask.review.order`). That a photo doesn't represent itself keeps away
+bad photos that look like no other.
 
 Some photos are sampled at random and mixed among the others, unmarked on the page: what is decided
 about them estimates the masks' quality (`tag2mask.evaluation.random_looks`).
@@ -30,6 +26,7 @@ from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel
 from tag2mask.artifacts.items import checked_id
 from tag2mask.errors import RunFolderError
+from tag2mask.review.facility_location import cosine_similarity, facility_location
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto, open_review
 from tag2mask.review.order import Gain, gains, training_photos
 
@@ -38,8 +35,6 @@ RANDOM_SHARE = 0.2
 MOST_COMPARED = 2000
 """Most photos to choose from, as the similarities of all pairs are in memory; of more photos, this
 many are sampled."""
-_TIE = 1e-6
-"""Weight of the term of j itself: it decides where photos represent no others."""
 
 
 @dataclass(frozen=True)
@@ -124,33 +119,14 @@ def representatives(
         features: of all photos, known ones included, each (d,).
         known: k further photos, which represent others, too.
     """
-    if not photos or count < 1:
+    if not photos:
         return []
     gain = np.array([found[photo].total for photo in photos], np.float32)
-    vectors = _unit_vectors(np.array([features[photo] for photo in (*photos, *known)]))
-    similarity = (vectors[: len(photos)] @ vectors.T).clip(0)  # (n, n + k)
+    similarity = cosine_similarity(np.array([features[photo] for photo in (*photos, *known)]))
     np.fill_diagonal(similarity, 0)
-    represented = similarity[:, len(photos) :].max(axis=1, initial=0)
-    similarity = similarity[:, : len(photos)]
-    chosen: list[int] = []
-    for _ in range(min(count, len(photos))):
-        added = gain @ np.maximum(similarity - represented[:, None], 0)
-        added += _TIE * gain * (1 - represented)
-        added[chosen] = -np.inf
-        chosen.append(int(added.argmax()))
-        represented = np.maximum(represented, similarity[:, chosen[-1]])
-        represented[chosen] = 1
-    return [photos[place] for place in chosen]
-
-
-def _unit_vectors(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return vectors (n, d) of length 1, relative to their mean; 0 for those equal to it."""
-    centered = vectors - vectors.mean(axis=0)
-    lengths = np.linalg.norm(centered, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(
-        centered, lengths, out=np.zeros_like(centered), where=lengths > 0
-    )
-    return unit
+    own, others = similarity[: len(photos), : len(photos)], similarity[: len(photos), len(photos) :]
+    places = facility_location(own, gain, count, represented=others.max(axis=1, initial=0))
+    return [photos[place] for place in places]
 
 
 def write_asked(folder: Path, asked: Sequence[Asked]) -> None:
