@@ -82,7 +82,7 @@ BASELINES = (
 )
 TRUSTED_PIXELS = (
     Experiment("CAM + walk at 0.25", CAM, _threshold(0.25)),
-    Experiment("SEAM + walk at 0.25", SEAM, _threshold(0.25)),
+    *(Experiment(f"SEAM + walk at {value}", SEAM, _threshold(value)) for value in (0.25, 0.65)),
     Experiment(
         "agreement of CAM + walk and SEAM + walk", SEAM, masks=_agreement((CAM, 0), (SEAM, 0))
     ),
@@ -116,6 +116,7 @@ ENCODER = (
         SEAM,
         ("train_segmenter.network.weights=packaged",),
     ),
+    Experiment("a third of the learning rate", SEAM, ("train_segmenter.optimizer.lr=1e-4",)),
 )
 ENSEMBLES = (
     Experiment(
