@@ -148,38 +148,32 @@ CONTRAST = (
         ),
     ),
 )
-UPPER = "upper bound"
+UPPER, OTHER_SEED = "upper bound", "network of another seed"
+
+
+def _segmenter(name: str, base: str, script: str, *words: str) -> Experiment:
+    """Return an experiment whose segmentation network is trained by a script."""
+    program = (f"benchmarks.experiments.{script}", *words)
+    return Experiment(name, base, keep="pseudo-masks", program=program)
+
+
+MIXING = ("CutMix and rare classes", "segmenter_mixing")
+ABSENT = ("absent classes in the segmenter", "segmenter_tags", "--head", "0")
 SEGMENTER = (
-    Experiment(
-        "tags in the segmenter",
-        SEAM,
-        keep="pseudo-masks",
-        program=("benchmarks.experiments.segmenter_tags",),
-    ),
-    Experiment(
-        "absent classes in the segmenter",
-        SEAM,
-        keep="pseudo-masks",
-        program=("benchmarks.experiments.segmenter_tags", "--head", "0"),
+    Experiment(OTHER_SEED, SEAM, ("train_segmenter.seed=1",)),
+    _segmenter("tags in the segmenter", SEAM, "segmenter_tags"),
+    *(
+        _segmenter(f"{name}{', another seed' if base == OTHER_SEED else ''}", base, *script)
+        for name, *script in (ABSENT, MIXING)
+        for base in (SEAM, OTHER_SEED)
     ),
     Experiment(
         "early-learning correction",
         SEAM,
         masks=Script("benchmarks.experiments.early_learning", ((SEAM, 0),)),
     ),
-    Experiment(
-        "CutMix and rare classes",
-        SEAM,
-        keep="pseudo-masks",
-        program=("benchmarks.experiments.segmenter_mixing",),
-    ),
     Experiment(UPPER, SEAM, ("train_segmenter.masks=ground truth",)),
-    Experiment(
-        "upper bound with CutMix and rare classes",
-        UPPER,
-        keep="pseudo-masks",
-        program=("benchmarks.experiments.segmenter_mixing",),
-    ),
+    _segmenter("upper bound with CutMix and rare classes", UPPER, "segmenter_mixing"),
 )
 
 
