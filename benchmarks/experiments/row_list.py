@@ -158,13 +158,14 @@ def _segmenter(name: str, base: str, script: str, *words: str) -> Experiment:
 
 
 MIXING = ("CutMix and rare classes", "segmenter_mixing")
+CUTMIX = ("CutMix", "segmenter_mixing", "--repeat", "0")
 ABSENT = ("absent classes in the segmenter", "segmenter_tags", "--head", "0")
 SEGMENTER = (
     Experiment(OTHER_SEED, SEAM, ("train_segmenter.seed=1",)),
     _segmenter("tags in the segmenter", SEAM, "segmenter_tags"),
     *(
         _segmenter(f"{name}{', another seed' if base == OTHER_SEED else ''}", base, *script)
-        for name, *script in (ABSENT, MIXING)
+        for name, *script in (ABSENT, MIXING, CUTMIX)
         for base in (SEAM, OTHER_SEED)
     ),
     Experiment(
