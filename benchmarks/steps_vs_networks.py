@@ -224,7 +224,7 @@ def _photos(
     with _new_folders() as new:
         for _ in range(2 if toy else ROUNDS + 1):
             ours.append(_loop_seconds(lambda: step(next(new))) / number)
-            other += [seconds / number for seconds in times(bare, 1)]
+            other.append(_seconds(bare) / number)
     return Row.of(ours[1:], other[1:], unit="s")
 
 
@@ -267,12 +267,13 @@ def _median_seconds(function: Callable[[], None], *, toy: bool) -> float:
 def times(function: Callable[[], None], number: int) -> list[float]:
     """Return the seconds of several calls, after one that allocates and compiles."""
     function()
-    found = []
-    for _ in range(number):
-        start = time.perf_counter()
-        function()
-        found.append(time.perf_counter() - start)
-    return found
+    return [_seconds(function) for _ in range(number)]
+
+
+def _seconds(function: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 @contextlib.contextmanager
