@@ -161,7 +161,7 @@ def whole_run(*, toy: bool = False) -> Row:
     bare = steps * sum(_median_seconds(step, toy=toy) for step in trained)
     bare += photos * (infer_cam_photos(toy=toy).other + walked_photos(toy=toy).other)
     bare += training * affinity_label_photos(toy=toy).other
-    bare += photos * _predict_seconds(toy=toy)
+    bare += photos * predict_seconds(toy=toy)
     whole = sum(seconds.values())
     return Row(whole / bare, whole, bare, "s")
 
@@ -248,7 +248,7 @@ def _loop_seconds(step: Callable[[], object]) -> float:
     return max(found)
 
 
-def _predict_seconds(*, toy: bool) -> float:
+def predict_seconds(*, toy: bool) -> float:
     """Return the seconds of the segmentation network's forward pass per photo."""
     with tempfile.TemporaryDirectory() as folder:
         photos = predict_photos.write_photos(Path(folder) / "photos", 4 if toy else 32)
