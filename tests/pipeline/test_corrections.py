@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData, Segme
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
-from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
+from tag2mask.data.corrections.folder import CORRECTIONS, Corrections, read_corrections
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.index import read_index
+from tag2mask.data.inventory import Inventory, InventoryEntry
 from tag2mask.errors import DataChangedError, PartError, RunFolderError
-from tag2mask.pipeline.corrections import fine_tuning, step_to_redo
+from tag2mask.pipeline.corrections import few_masks_warning, fine_tuning, step_to_redo
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.steps.prepare import prepare
@@ -179,11 +181,17 @@ def test_a_run_with_corrections(tmp_path: Path) -> None:
     assert same.exit_code == 0, same.output
     page = (out / "report" / "index.html").read_text()
     assert "1 accepted" in page
+    decide(out / CORRECTIONS, Decision("a/04", "bad"))
+    told = " ".join(invoke("status", out).output.split())
+    assert f"1 decision isn't used yet; `tag2mask run` uses them with --corrections {out}" in told
+    assert f"in a new run, --from {out} --fine-tune trains this run's network on" in told
     new = tmp_path / "new €"
     branch = ["run", "--data", photos, "--out", new, "--from", out]
     corrected = ["--corrections", out / CORRECTIONS, "--update", "--fine-tune"]
     done = invoke(*branch, *corrected, "--set", "train_segmenter.epochs=1")
     assert done.exit_code == 0, done.output
+    printed = " ".join(done.output.split())
+    assert "fine-tuned with 1 sure mask, drawn or accepted. So few may make it worse" in printed
     section = SegmenterModel.open(new / STEP).manifest.section
     assert section["init_from"] == str(out / STEP / MODEL_FILE)
     assert (section["masks"], section["epochs"]) == ("mixed", 1)
@@ -213,6 +221,27 @@ def test_fine_tuning_needs_a_network_and_drawn_masks(tmp_path: Path) -> None:
     refused = invoke(*branch, "--corrections", tmp_path / "drawn")
     assert refused.exit_code == 1 and "no such model file" in refused.output
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("number", "warned"), [(29, True), (30, False)])
+def test_few_masks_to_fine_tune_with_are_a_warning(number: int, warned: bool) -> None:
+    entries = tuple(
+        InventoryEntry(f"{i}", "val" if i >= 100 else "train", ("cat",), f"{i}.jpg", "1-1")
+        for i in range(200)
+    )
+    sure = {f"{i}": Decision(f"{i}", "corrected") for i in range(number)}
+    sure |= {f"{i}": Decision(f"{i}", "bad") for i in range(50, 90)}
+    sure |= {f"{i}": Decision(f"{i}", "good") for i in range(100, 150)}  # validation photos
+    data = Inventory(
+        "csv", Path("photos"), ("cat",), entries, corrections=Corrections(Path("drawn"), sure)
+    )
+    new, on = recipe(), {"masks": "mixed", "init_from": "model.safetensors"}
+    text = few_masks_warning(recipe(train_segmenter=on), data)
+    assert (text is not None and "29 sure masks" in text) is warned
+    assert few_masks_warning(new, data) is None
+    mixed = recipe(train_segmenter={"masks": "mixed"})
+    assert few_masks_warning(mixed, data) is None
+    assert few_masks_warning(recipe(train_segmenter=on), replace(data, corrections=None)) is None
 
 
 def test_fine_tuning_leaves_consent_to_modules_to_the_new_run(tmp_path: Path) -> None:

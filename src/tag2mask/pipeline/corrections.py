@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.handles import MODEL_FILE, PreparedData, SegmenterModel
 from tag2mask.artifacts.manifest import read_identity
@@ -14,6 +15,12 @@ from tag2mask.pipeline.branch import is_begun
 from tag2mask.pipeline.status import RECIPE, includes, redone_folders, step_index
 from tag2mask.recipe.loading import load_recipe, path_override
 from tag2mask.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from tag2mask.data.inventory import Inventory
+
+FEW_MASKS = 30
+"""Fewer drawn masks may make a network worse: 20 do, 50 do not (docs/results/voc-cpu)."""
 
 
 def fine_tuning(source: Path) -> list[str]:
@@ -50,11 +57,38 @@ def decisions_to_learn(run: Path) -> str | None:
     folder = run / CORRECTIONS
     if not (folder / DECISIONS).is_file():
         return None
-    new = read_corrections(folder).differing(corrections_of(run / PreparedData.step))
+    corrections = read_corrections(folder)
+    new = corrections.differing(corrections_of(run / PreparedData.step))
     if not new:
         return None
     changes = counted(len(new), "decision isn't", "decisions aren't")
-    return f"{changes} used yet; `tag2mask run` uses them with --corrections {folder} --update"
+    teach = ""
+    if corrections.sure and (run / SegmenterModel.step / MODEL_FILE).is_file():
+        teach = f"; in a new run, --from {run} --fine-tune trains this run's network on with them"
+    return (
+        f"{changes} used yet; `tag2mask run` uses them with --corrections {folder} --update{teach}"
+    )
+
+
+def few_masks_warning(recipe: Recipe, inventory: Inventory) -> str | None:
+    """Return a warning if a network is to be fine-tuned with few masks; None: there are enough.
+
+    Args:
+        recipe: the settings.
+        inventory: the data as listed, with its corrections.
+    """
+    section, corrections = recipe.train_segmenter, inventory.corrections
+    if section.masks != "mixed" or section.init_from is None or corrections is None:
+        return None
+    training = {entry.id for entry in inventory.entries if entry.split == "train"}
+    count = len(training & set(corrections.sure))
+    if not 0 < count < FEW_MASKS:
+        return None
+    return (
+        f"the network is fine-tuned with {counted(count, 'sure mask', 'sure masks')}, drawn or "
+        "accepted. So few may make it worse: on VOC's photos 50 raised its mIoU by 5 points, and "
+        "20 changed it by -3 to +0.5. `tag2mask ask` lists the photos to draw next."
+    )
 
 
 def step_to_redo(

@@ -17,6 +17,7 @@ from tag2mask.artifacts.handles import (
     section_name,
 )
 from tag2mask.errors import DataChangedError
+from tag2mask.pipeline.corrections import few_masks_warning
 from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.durations import format_minutes
 
@@ -71,7 +72,7 @@ def start_warnings(
 ) -> tuple[str, ...]:
     """Return which classes start fresh, and which are dropped, where training starts from networks.
 
-    Also, which given masks are of no photo.
+    Also, which given masks are of no photo, and whether few drawn masks are to teach a network.
 
     Args:
         recipe: the settings.
@@ -87,6 +88,8 @@ def start_warnings(
         from tag2mask.steps.mask_exchange.given import unused_masks_warnings
 
         warnings += unused_masks_warnings(Path(recipe.masks), inventory)
+    if SegmenterModel in due and (few := few_masks_warning(recipe, inventory)):
+        warnings.append(few)
     if not files:
         return tuple(warnings)
     from tag2mask.nn.class_matching import match_classes
