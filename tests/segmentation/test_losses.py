@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tag2mask.classes import IGNORE
 from tag2mask.nn.mean import Mean
-from tag2mask.segmentation.losses import SegmenterObjective, cross_entropy
+from tag2mask.segmentation.losses import SegmenterObjective, absent_classes, cross_entropy
 
 pytestmark = pytest.mark.smoke
 
@@ -119,3 +119,58 @@ def test_on_a_grid_each_cell_learns_the_label_at_its_center() -> None:
     assert loss.count == 3
     assert net.head.bias is not None
     torch.testing.assert_close(loss.value, -net.head.bias.log_softmax(0)[:3].mean())
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 1000))
+def test_absent_classes_cost_minus_the_logarithm_of_what_is_left(seed: int) -> None:
+    """The formula, computed from probabilities in float64, pixel by pixel."""
+    logits, labels = case(seed)
+    tags = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+    tagged = labels != IGNORE
+    expected = 0.0
+    for photo, row, column in tagged.nonzero().tolist():
+        p = logits[photo, :, row, column].double().softmax(0)
+        excluded = sum(p[1 + c] for c in range(3) if tags[photo, c] == 0)
+        expected -= float(torch.log(1 - torch.as_tensor(excluded)))
+    found = absent_classes(logits, tags, tagged)
+    assert found.count == tagged.sum()
+    assert float(found.total) == pytest.approx(expected, rel=1e-4)
+
+
+def test_absent_classes_are_pushed_down_where_the_tags_apply() -> None:
+    logits = torch.zeros(1, CLASSES, 1, 2, requires_grad=True)
+    tagged = torch.tensor([[[True, False]]])
+    absent_classes(logits, torch.tensor([[0.0, 1.0, 0.0]]), tagged).value.backward()
+    assert logits.grad is not None
+    assert (logits.grad[0, [1, 3], 0, 0] > 0).all() and (logits.grad[0, [0, 2], 0, 0] < 0).all()
+    assert not logits.grad[..., 1].any()
+
+
+def test_absent_classes_stay_finite() -> None:
+    logits = torch.tensor([0.0, 200.0, -200.0]).reshape(1, 3, 1, 1).requires_grad_()
+    found = absent_classes(logits, torch.tensor([[0.0, 1.0]]), torch.ones(1, 1, 1).bool())
+    found.value.backward()
+    assert found.value.item() == pytest.approx(200.0)
+    assert logits.grad is not None and logits.grad.isfinite().all()
+
+
+def test_where_no_tag_applies_nothing_is_taught() -> None:
+    logits = torch.randn(1, CLASSES, 3, 3, requires_grad=True)
+    found = absent_classes(logits, torch.zeros(1, 3), torch.zeros(1, 3, 3).bool())
+    assert found.count == 0 and found.value == 0
+    found.value.backward()
+    assert logits.grad is not None and not logits.grad.any()
+
+
+def test_the_objective_looks_at_the_same_pixels_for_both_losses() -> None:
+    net = Pointwise()
+    objective = SegmenterObjective(net, 4)  # type: ignore[arg-type]
+    tagged = torch.zeros(1, 8, 8).bool()
+    tagged[:, 2::4, 2::4] = True
+    image, labels, tags = torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8).long(), torch.zeros(1, 3)
+    assert set(objective(image, labels)) == {"cross_entropy"}
+    losses = objective(image, labels, None, tags, tagged)
+    # Without tags only the background is left, as in the labels.
+    torch.testing.assert_close(losses["absent"].value, losses["cross_entropy"].value)
+    assert losses["absent"].count == losses["cross_entropy"].count == 4

@@ -9,6 +9,7 @@ from tag2mask.recipe.fields import (
     Behavior,
     Count,
     Fraction,
+    NonNegative,
     NonNegativeCount,
     Positive,
     Precision,
@@ -56,6 +57,7 @@ class TrainSegmenter(Section):
             "drawn_share": 0.25,
             "drawn_weight": 1.0,
             "drawn_epochs": 0,
+            "absent_weight": 0.0,
         }
     )
 
@@ -74,6 +76,9 @@ class TrainSegmenter(Section):
     """Weight of their pixels in the loss of mixed; those of pseudo masks have 1."""
     drawn_epochs: NonNegativeCount = 0
     """The last epochs of mixed, in which there are only these photos."""
+    absent_weight: NonNegative = 0.0
+    """Weight of a loss on classes that a photo's tags exclude, at all of its pixels; 0: no such
+    loss (published). Photos whose masks show other classes than their tags are left out of it."""
     use_empty_masks: bool = False
     """Also learn from pseudo masks that show none of their photo's tags (published); such photos
     would teach that their objects are background."""

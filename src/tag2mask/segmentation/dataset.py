@@ -18,15 +18,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tag2mask.classes import IGNORE
+from tag2mask.classes import BACKGROUND, IGNORE, mask_id
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.training.augmentation import Augmentation, CropWindow
 from tag2mask.training.dataset import TrainingDataset, UnreadablePhoto, step_loader
 from tag2mask.training.sampler import StepBatchSampler
 
-SegmenterItem = tuple[Tensor, Tensor, str]
-"""Image (3, s, s), labels (s, s) and id of one photo; see `SegmenterBatch`."""
+SegmenterItem = tuple[Tensor, Tensor, Tensor, Tensor, str]
+"""Image (3, s, s), labels (s, s), tags (C,), tagged (s, s) and id of one photo; see
+`SegmenterBatch`."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,17 @@ class SegmenterBatch:
     Attributes:
         image: normalized, float32 (b, 3, s, s); 0 on padding.
         labels: mask ids, uint8 (b, s, s); 255 for unlabeled pixels and padding.
+        tags: image-level labels, float32 (b, C), 0 or 1.
+        tagged: bool (b, s, s), the pixels that the tags apply to: all but padding; none of a photo
+            whose label map shows a class that it isn't tagged with.
         ids: b photo ids.
         skipped: photos left out because they or their labels can't be read; b may then be 0.
     """
 
     image: Tensor
     labels: Tensor
+    tags: Tensor
+    tagged: Tensor
     ids: tuple[str, ...]
     skipped: tuple[UnreadablePhoto, ...] = ()
 
@@ -50,6 +56,8 @@ class SegmenterBatch:
         return SegmenterBatch(
             self.image.pin_memory(),
             self.labels.pin_memory(),
+            self.tags.pin_memory(),
+            self.tagged.pin_memory(),
             self.ids,
             self.skipped,
         )
@@ -84,9 +92,14 @@ class SegmenterDataset(Dataset[SegmenterItem]):
 
     def __getitem__(self, address: tuple[int, int]) -> SegmenterItem:
         sample = self.samples[address[1]]
-        image, _, crop = self.photos.cropped(address)
+        image, inside, crop = self.photos.cropped(address)
         mask = read_sample_mask(sample, self.labels[sample.id], self.num_classes)
-        return image, torch.from_numpy(_cut(crop, mask)), sample.id
+        possible = np.zeros(256, np.bool_)  # by mask id
+        possible[[BACKGROUND, *(mask_id(tag) for tag in sample.tags), IGNORE]] = True
+        tagged = inside if possible[mask].all() else torch.zeros_like(inside)
+        tags = torch.zeros(self.num_classes)
+        tags[list(sample.tags)] = 1.0
+        return image, torch.from_numpy(_cut(crop, mask)), tags, tagged, sample.id
 
 
 def segmenter_loader(
@@ -102,9 +115,12 @@ def collate_segmenter(items: Sequence[SegmenterItem | UnreadablePhoto]) -> Segme
     read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:
         nothing = torch.zeros(0, 1, 1, dtype=torch.uint8)
-        return SegmenterBatch(torch.zeros(0, 3, 1, 1), nothing, (), skipped)
-    images, labels, ids = zip(*read, strict=True)
-    return SegmenterBatch(torch.stack(images), torch.stack(labels), ids, skipped)
+        return SegmenterBatch(
+            torch.zeros(0, 3, 1, 1), nothing, torch.zeros(0, 1), nothing.bool(), (), skipped
+        )
+    images, labels, tags, tagged, ids = zip(*read, strict=True)
+    image, label, tag, inside = (torch.stack(own) for own in (images, labels, tags, tagged))
+    return SegmenterBatch(image, label, tag, inside, ids, skipped)
 
 
 def _cut(crop: CropWindow, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,10 +1,13 @@
-"""The loss that trains a segmentation network: cross-entropy over the labeled pixels.
+"""The losses that train a segmentation network.
 
-Labels are often pseudo masks, in which unsure pixels are 255; these are ignored.
+The cross-entropy compares the labeled pixels with their labels. These are often pseudo masks, in
+which unsure pixels are 255; such pixels are ignored. The loss of absent classes also teaches what
+the tags say about every pixel: that it shows the background or a tag of its photo.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,7 +17,7 @@ from tag2mask.segmentation.networks import SegmentationNet
 
 
 class SegmenterObjective(nn.Module):
-    """A segmentation network and its loss, as one module for the training loop.
+    """A segmentation network and its losses, as one module for the training loop.
 
     Args:
         net: gives logits on a grid of any stride.
@@ -29,18 +32,30 @@ class SegmenterObjective(nn.Module):
         self.stride = stride
 
     def forward(
-        self, image: Tensor, labels: Tensor, photo_weights: Tensor | None = None
+        self,
+        image: Tensor,
+        labels: Tensor,
+        photo_weights: Tensor | None = None,
+        tags: Tensor | None = None,
+        tagged: Tensor | None = None,
     ) -> dict[str, Mean]:
-        """Compute the loss of a batch.
+        """Compute the losses of a batch.
 
         Args:
             image: normalized, (b, 3, H, W).
             labels: mask ids, int64 (b, H, W); 255 for unlabeled pixels.
-            photo_weights: weight of the pixels of each photo, (b,); None: all are 1.
+            photo_weights: weight of the pixels of each photo in the cross-entropy, (b,); None: all
+                are 1.
+            tags: 0/1, float (b, C); None: no loss of absent classes.
+            tagged: bool (b, H, W), the pixels that the tags apply to; needed with ``tags``.
         """
         logits = self.net.logits_at(image, self.stride).float()  # (b, C+1, H / s, W / s)
         center = slice(self.stride // 2, None, self.stride)
-        return {"cross_entropy": cross_entropy(logits, labels[:, center, center], photo_weights)}
+        losses = {"cross_entropy": cross_entropy(logits, labels[:, center, center], photo_weights)}
+        if tags is not None:
+            assert tagged is not None
+            losses["absent"] = absent_classes(logits, tags, tagged[:, center, center])
+        return losses
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, photo_weights: Tensor | None = None) -> Mean:
@@ -61,3 +76,27 @@ def cross_entropy(logits: Tensor, labels: Tensor, photo_weights: Tensor | None =
     # Not torch's own reduction, which on GPUs is nondeterministic.
     loss = F.nll_loss(logits.log_softmax(dim=1), labels * labeled, reduction="none")
     return Mean((loss * weights).sum(), weights.sum())
+
+
+def absent_classes(logits: Tensor, tags: Tensor, tagged: Tensor) -> Mean:
+    """Compute the loss of classes that the tags exclude, on labeled and unlabeled pixels alike.
+
+    With p the probabilities of a pixel, and "present" the background and the tags of its photo::
+
+        -log(1 - sum over absent c of p_c) = -log(sum over present c of p_c)
+
+    This is the marginal cross-entropy of Shi et al., Medical Image Analysis 2021
+    (https://arxiv.org/abs/2007.03868), for a pixel of which only the possible classes are known.
+
+    Args:
+        logits: (b, C+1, h, w).
+        tags: 0/1, float (b, C).
+        tagged: bool (b, h, w), the pixels that count.
+
+    Returns:
+        The sum over these pixels, and their number.
+    """
+    present = torch.cat([torch.ones_like(tags[:, :1]), tags], dim=1).bool()  # (b, C+1)
+    inside = logits.masked_fill(~present[:, :, None, None], -torch.inf).logsumexp(dim=1)
+    loss = logits.logsumexp(dim=1) - inside  # (b, h, w)
+    return Mean((loss * tagged).sum(), tagged.sum().to(loss.dtype))

@@ -94,15 +94,24 @@ def test_the_loop_has_the_settings_of_the_section() -> None:
     assert fit_settings(section, photos=3).batch_size == 3
 
 
-def test_the_segmentation_network_gets_the_batch_as_it_is() -> None:
+@pytest.mark.parametrize("absent", [0.0, 0.1])
+def test_the_segmentation_network_gets_the_batch_as_it_is(absent: float) -> None:
     batch = SegmenterBatch(
-        torch.rand(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8)).byte(), ("a", "b")
+        torch.rand(2, 3, 8, 8),
+        torch.randint(0, 3, (2, 8, 8)).byte(),
+        torch.eye(2),
+        torch.rand(2, 8, 8) > 0.5,
+        ("a", "b"),
     )
     task = SegmenterTask.__new__(SegmenterTask)
-    task.mix = None
-    image, labels = task.inputs(batch, 0, torch.device("cpu"))
-    assert torch.equal(image, batch.image)
+    task.mix, task.section = None, recipe(train_segmenter__absent_weight=absent).train_segmenter
+    image, labels, weights, *rest = task.inputs(batch, 0, torch.device("cpu"))
+    assert torch.equal(image, batch.image) and weights is None
     assert torch.equal(labels, batch.labels.long()) and labels.dtype == torch.int64
+    assert [torch.equal(*pair) for pair in zip(rest, (batch.tags, batch.tagged), strict=False)] == (
+        [True, True] if absent else []
+    )
+    assert task.weights(0) == {"cross_entropy": 1.0} | ({"absent": 0.1} if absent else {})
 
 
 @pytest.mark.parametrize("two_views", [False, True])

@@ -169,17 +169,27 @@ class SegmenterTask:
         )
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
-        """Return images, labels and, if photos differ in it, their weights on the device."""
+        """Return the arguments of `SegmenterObjective` on the device.
+
+        Weights of photos where they differ, tags where absent classes have a loss.
+        """
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
         labels = batch.labels.to(device, non_blocking=True).long()
-        if self.mix is None or self.section.drawn_weight == 1:
-            return image, labels
-        weights = [self.section.drawn_weight if id in self.sure else 1.0 for id in batch.ids]
-        return image, labels, torch.tensor(weights).to(device, non_blocking=True)
+        weights = None
+        if self.mix is not None and self.section.drawn_weight != 1:
+            own = [self.section.drawn_weight if id in self.sure else 1.0 for id in batch.ids]
+            weights = torch.tensor(own).to(device, non_blocking=True)
+        if self.section.absent_weight == 0:
+            return image, labels, weights
+        tags, tagged = (
+            values.to(device, non_blocking=True) for values in (batch.tags, batch.tagged)
+        )
+        return image, labels, weights, tags, tagged
 
     def weights(self, step: int) -> dict[str, float]:
-        """Return the weight of the only loss term."""
-        return {"cross_entropy": 1.0}
+        """Return the weight of each loss."""
+        absent = self.section.absent_weight
+        return {"cross_entropy": 1.0, **({"absent": absent} if absent else {})}
 
     def on_step_end(self, step: int, module: nn.Module) -> None:
         """Score the validation photos every ``validate_epochs`` epochs and after the last step."""
