@@ -59,7 +59,7 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.loading import open_segmenter
-from tag2mask.segmentation.losses import SegmenterObjective, cross_entropy
+from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.segmentation.networks import SegmentationNet
 from tag2mask.steps import train_segmenter
 from tag2mask.steps.predict import segmentation_settings
@@ -84,16 +84,11 @@ class CountingObjective(SegmenterObjective):
         super().__init__(net, stride)
         self.confusion = Confusion.empty(classes)
 
-    def forward(
-        self, image: Tensor, labels: Tensor, photo_weights: Tensor | None = None
-    ) -> dict[str, Mean]:
-        """Compute the loss of a batch, and count its pixels."""
-        logits = self.net.logits_at(image, self.stride).float()
-        center = slice(self.stride // 2, None, self.stride)
-        labels = labels[:, center, center]
+    def losses(self, logits: Tensor, labels: Tensor, *others: Tensor | None) -> dict[str, Mean]:
+        """Compute the losses of a batch, and count its pixels."""
         found = logits.detach().argmax(dim=1).byte().cpu().numpy()
         self.confusion.add(labels.byte().cpu().numpy(), found)
-        return {"cross_entropy": cross_entropy(logits, labels, photo_weights)}
+        return super().losses(logits, labels, *others)
 
 
 class CurveTask(SegmenterTask):

@@ -116,7 +116,6 @@ ENCODER = (
         SEAM,
         ("train_segmenter.network.weights=packaged",),
     ),
-    Experiment("a third of the learning rate", SEAM, ("train_segmenter.optimizer.lr=1e-4",)),
 )
 ENSEMBLES = (
     Experiment(
@@ -159,13 +158,34 @@ def _segmenter(name: str, base: str, script: str, *words: str) -> Experiment:
 
 MIXING = ("CutMix and rare classes", "segmenter_mixing")
 CUTMIX = ("CutMix", "segmenter_mixing", "--repeat", "0")
-ABSENT = ("absent classes in the segmenter", "segmenter_tags", "--head", "0")
+ABSENT, LOW_RATE = ("train_segmenter.absent_weight=0.1",), ("train_segmenter.optimizer.lr=1e-4",)
+
+
+def _another_seed(name: str, base: str) -> str:
+    return f"{name}, another seed" if base == OTHER_SEED else name
+
+
 SEGMENTER = (
     Experiment(OTHER_SEED, SEAM, ("train_segmenter.seed=1",)),
-    _segmenter("tags in the segmenter", SEAM, "segmenter_tags"),
     *(
-        _segmenter(f"{name}{', another seed' if base == OTHER_SEED else ''}", base, *script)
-        for name, *script in (ABSENT, MIXING, CUTMIX)
+        Experiment(_another_seed(name, base), base, settings)
+        for name, settings in (
+            ("absent classes in the segmenter", ABSENT),
+            ("a third of the learning rate", LOW_RATE),
+            ("absent classes and a third of the learning rate", (*ABSENT, *LOW_RATE)),
+        )
+        for base in (SEAM, OTHER_SEED)
+    ),
+    Experiment(
+        "tags in the segmenter",
+        SEAM,
+        ABSENT,
+        keep="pseudo-masks",
+        program=("benchmarks.experiments.segmenter_tags",),
+    ),
+    *(
+        _segmenter(_another_seed(name, base), base, *script)
+        for name, *script in (MIXING, CUTMIX)
         for base in (SEAM, OTHER_SEED)
     ),
     Experiment(

@@ -124,6 +124,12 @@ class MixedTask(SegmenterTask):
 
     def __init__(self, *given: Any, share: float, threshold: float) -> None:
         super().__init__(*given)
+        if self.section.absent_weight > 0:
+            raise RecipeError(
+                "tags don't apply to what CutMix pastes from other photos",
+                where="train_segmenter.absent_weight",
+                fix="Set it to 0.",
+            )
         self.share = share
         if threshold > 0:
             if self.mix is not None:

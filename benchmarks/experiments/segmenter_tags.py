@@ -1,16 +1,13 @@
-"""Tags in the training of the segmentation network: absent classes, and an image-level head.
+"""An image-level head beside the segmentation network, which learns the photo's tags.
 
-    python -m benchmarks.experiments.segmenter_tags [--absent 0.1] [--head 0.1] run --data DATA
-        --out RUN ...
+    python -m benchmarks.experiments.segmenter_tags [--head 0.1] run --data DATA --out RUN ...
 
-Besides the cross-entropy on the pseudo masks, with p the probabilities of a pixel, absent the
-classes that its photo's tags exclude, and σ(z) the tag probabilities of a linear head on the
-average of the encoder's last map::
+Besides the losses of `SegmenterObjective`, with the tags y of a photo and the tag probabilities
+σ(z) of a linear head on the average of the encoder's last map::
 
-    absent   mean over all pixels of  -log(1 - Σ_absent p)
     tags     mean over photos and classes of  -y · log σ(z) - (1 - y) · log(1 - σ(z))
 
-Also pixels that the masks leave unlabeled learn from the first. The head is not saved.
+The head is not saved.
 """
 
 from __future__ import annotations
@@ -30,27 +27,13 @@ from tag2mask.nn.mean import Mean
 from tag2mask.seam.losses import classification
 from tag2mask.segmentation.dataset import SegmenterBatch
 from tag2mask.segmentation.encoder_decoder import EncoderDecoder
-from tag2mask.segmentation.losses import SegmenterObjective, cross_entropy
+from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.steps import train_segmenter
 from tag2mask.steps.trainers.segmenter_task import SegmenterTask
 
 
-def absent_classes(logits: Tensor, tags: Tensor, inside: Tensor) -> Mean:
-    """Compute the mean of -log(1 - the sum of the probabilities of absent classes).
-
-    Args:
-        logits: (b, C+1, h, w).
-        tags: 0/1 (b, C).
-        inside: bool (b, h, w), False on padding.
-    """
-    allowed = torch.cat([torch.ones_like(tags[:, :1]), tags], dim=1).bool()  # (b, C+1)
-    rest = logits.masked_fill(~allowed[:, :, None, None], -torch.inf).logsumexp(dim=1)
-    terms = logits.logsumexp(dim=1) - rest  # (b, h, w)
-    return Mean((terms * inside).sum(), inside.sum().to(terms.dtype))
-
-
 class TaggedObjective(SegmenterObjective):
-    """The network with its head and all terms.
+    """The network with its head and all losses.
 
     Args:
         net: the segmentation network.
@@ -62,39 +45,39 @@ class TaggedObjective(SegmenterObjective):
         super().__init__(net, stride)
         self.head = nn.Linear(net.net.encoder.out_channels[-1], classes)
 
-    def forward(  # type: ignore[override]
-        self, image: Tensor, labels: Tensor, tags: Tensor, photo_weights: Tensor | None = None
+    def forward(
+        self,
+        image: Tensor,
+        labels: Tensor,
+        photo_weights: Tensor | None = None,
+        tags: Tensor | None = None,
+        tagged: Tensor | None = None,
     ) -> dict[str, Mean]:
-        """Compute the terms of a batch; ``tags``: 0/1 (b, C), the others as the base class."""
-        assert isinstance(self.net, EncoderDecoder)
+        """Compute the losses of a batch, as the base class; ``tags`` are needed."""
+        assert isinstance(self.net, EncoderDecoder) and tags is not None
         maps: list[Tensor] = []
         hook = self.net.backbone.register_forward_hook(
             lambda module, given, found: maps.append(found[-1])
         )
         try:
-            logits = self.net.logits_at(image, self.stride).float()  # (b, C+1, h, w)
+            losses = super().forward(image, labels, photo_weights, tags, tagged)
         finally:
             hook.remove()
-        center = slice(self.stride // 2, None, self.stride)
         inside = (image != 0).any(dim=1)  # padding has the mean color
         average = global_average(maps[0], cells_inside(inside, maps[0].shape[2:]))  # (b, c)
-        return {
-            "cross_entropy": cross_entropy(logits, labels[:, center, center], photo_weights),
-            "absent": absent_classes(logits, tags, inside[:, center, center]),
-            "tags": classification(self.head(average.to(self.head.weight.dtype))[:, None], tags),
-        }
+        own = self.head(average.to(self.head.weight.dtype))
+        return losses | {"tags": classification(own[:, None], tags)}
 
 
 class TaggedTask(SegmenterTask):
-    """The task with both terms.
+    """The task with the head.
 
     Args:
         *given: as for `SegmenterTask`.
-        absent: weight of the term of absent classes.
-        head: weight of the term of the image-level head.
+        head: weight of the head's loss.
     """
 
-    def __init__(self, *given: Any, absent: float, head: float) -> None:
+    def __init__(self, *given: Any, head: float) -> None:
         super().__init__(*given)
         net = self.module.net
         if not isinstance(net, EncoderDecoder):
@@ -105,33 +88,28 @@ class TaggedTask(SegmenterTask):
             )
         self.tagged = TaggedObjective(net, self.section.loss_stride, self.photos.num_classes)
         self.module = self.tagged
-        self.term_weights = {"cross_entropy": 1.0, "absent": absent, "tags": head}
-        self.tags = {sample.id: sample.tags for sample in self.photos.samples}
+        self.head = head
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return also the parameters of the head."""
         return [*super().new_parameters(), *self.tagged.head.parameters()]
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
-        """Return also the tags."""
-        image, labels, *weights = super().inputs(batch, step, device)
-        tags = torch.zeros(len(batch.ids), self.photos.num_classes)
-        for row, photo in enumerate(batch.ids):
-            tags[row, list(self.tags[photo])] = 1.0
-        return image, labels, tags.to(device, non_blocking=True), *weights
+        """Return the tags whether absent classes have a loss or not."""
+        image, labels, weights, *_ = super().inputs(batch, step, device)
+        return image, labels, weights, batch.tags.to(device), batch.tagged.to(device)
 
     def weights(self, step: int) -> dict[str, float]:
-        """Return the weight of each term."""
-        return self.term_weights
+        """Return the weight of each loss."""
+        return {**super().weights(step), "tags": self.head}
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run ``tag2mask`` with both terms."""
+    """Run ``tag2mask`` with the head."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--absent", type=float, default=0.1)
     parser.add_argument("--head", type=float, default=0.1)
     options = parse(parser, words)
-    task = partial(TaggedTask, absent=options.absent, head=options.head)
+    task = partial(TaggedTask, head=options.head)
     run_changed(train_segmenter, "SegmenterTask", task, options.command)
 
 

@@ -58,34 +58,6 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
 
 
-def test_absent_classes_is_its_formula() -> None:
-    logits, inside = random(2, 4, 3, 5), torch.ones(2, 3, 5, dtype=torch.bool)
-    inside[0, :, 3:] = False
-    values = []
-    for photo, row, column in inside.nonzero().tolist():
-        p = [math.exp(float(value)) for value in logits[photo, :, row, column]]
-        absent = sum(p[c + 1] for c in range(3) if not TAGS[photo, c]) / sum(p)
-        values.append(-math.log(1 - absent))
-    found = segmenter_tags.absent_classes(logits, TAGS, inside)
-    assert float(found.value) == pytest.approx(sum(values) / len(values), rel=1e-9)
-    assert int(found.count) == 9 + 15
-
-
-def test_gradient_of_absent_classes() -> None:
-    inside = torch.ones(2, 2, 2, dtype=torch.bool)
-    logits = random(2, 4, 2, 2).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x: segmenter_tags.absent_classes(x, TAGS, inside).value, (logits,)
-    )
-    # Only absent classes are pushed down, and a sure pixel stays finite.
-    segmenter_tags.absent_classes(logits, TAGS, inside).total.backward()  # type: ignore[no-untyped-call]
-    assert logits.grad is not None
-    assert bool((logits.grad[0, 2] > 0).all()) and bool((logits.grad[0, [0, 1, 3]] < 0).all())
-    sure = torch.zeros(2, 4, 2, 2)
-    sure[:, 2] = 200.0
-    assert bool(segmenter_tags.absent_classes(sure, TAGS.float(), inside).total.isfinite())
-
-
 def test_the_head_trains_the_encoder() -> None:
     net = build_segmenter(
         SegmenterSpec(("a", "b", "c"), "deeplabv3plus", "test_efficientnet", 16, 64, None)
@@ -94,7 +66,9 @@ def test_the_head_trains_the_encoder() -> None:
     image = random(2, 3, 64, 64).float()
     image[0, :, :, 32:] = 0  # padding
     labels = torch.full((2, 64, 64), 255)
-    terms = objective(image, labels, TAGS.float())
+    tagged = torch.ones(2, 64, 64).bool()
+    tagged[0, :, 32:] = False
+    terms = objective(image, labels, None, TAGS.float(), tagged)
     assert int(terms["cross_entropy"].count) == 0 and int(terms["absent"].count) == 128 + 256
     assert int(terms["tags"].count) == 6
     torch.autograd.backward(terms["tags"].value)
@@ -105,7 +79,8 @@ def test_the_head_trains_the_encoder() -> None:
 def test_a_run_with_tags(base: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(SystemExit) as ended:
-        segmenter_tags.main(["--absent", "0.2", "--head", "0.05", *words(base, out)])
+        more = ["--set", "train_segmenter.absent_weight=0.2"]
+        segmenter_tags.main(["--head", "0.05", *words(base, out, *more)])
     assert ended.value.code == 0
     for row in losses(out):
         parts = [float(row[name]) for name in ("cross_entropy", "absent", "tags")]

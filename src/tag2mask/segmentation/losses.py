@@ -49,13 +49,25 @@ class SegmenterObjective(nn.Module):
             tags: 0/1, float (b, C); None: no loss of absent classes.
             tagged: bool (b, H, W), the pixels that the tags apply to; needed with ``tags``.
         """
-        logits = self.net.logits_at(image, self.stride).float()  # (b, C+1, H / s, W / s)
+        logits = self.net.logits_at(image, self.stride).float()
         center = slice(self.stride // 2, None, self.stride)
-        losses = {"cross_entropy": cross_entropy(logits, labels[:, center, center], photo_weights)}
+        on_grid = None if tagged is None else tagged[:, center, center]
+        return self.losses(logits, labels[:, center, center], photo_weights, tags, on_grid)
+
+    def losses(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        photo_weights: Tensor | None,
+        tags: Tensor | None,
+        tagged: Tensor | None,
+    ) -> dict[str, Mean]:
+        """Compute the losses from logits (b, C+1, H / s, W / s); the others as for `forward`."""
+        found = {"cross_entropy": cross_entropy(logits, labels, photo_weights)}
         if tags is not None:
             assert tagged is not None
-            losses["absent"] = absent_classes(logits, tags, tagged[:, center, center])
-        return losses
+            found["absent"] = absent_classes(logits, tags, tagged)
+        return found
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, photo_weights: Tensor | None = None) -> Mean:
