@@ -77,6 +77,7 @@ SMALL: dict[str, Any] = {
             "decoder_channels": None,
         },
         "freeze_stride": 1,
+        "absent_weight": 0.1,
         "loss_stride": 1,
         "optimizer": {"name": "adamw", "lr": 0.001},
         "epochs": 1,

@@ -150,6 +150,10 @@ def keys(section: type[Section]) -> Iterator[str]:
             "train_segmenter.freeze_batch_norm: behavior=published trains with batch norms in",
         ),
         (
+            {"train_segmenter": {"behavior": "published", "freeze_batch_norm": False}},
+            "train_segmenter.absent_weight: behavior=published has no loss of absent classes",
+        ),
+        (
             {"train_affinity": {"behavior": "published"}},
             "affinity_labels.behavior: train_affinity.behavior=published learns from the marginals",
         ),

@@ -135,6 +135,17 @@ def test_the_network_learns_the_masks(
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_absent_classes_are_a_loss(
+    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path, weight: float
+) -> None:
+    for row in rows(train(data, masks, tmp_path / "model", absent_weight=weight).path):
+        assert ("absent" in row) == (weight > 0)
+        absent = weight * float(row.get("absent", 0))
+        assert float(row["loss"]) == pytest.approx(float(row["cross_entropy"]) + absent, rel=1e-3)
+        assert absent > 0 or not weight
+
+
 def test_training_resumes_from_the_checkpoint(
     data: PreparedData, masked: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -498,7 +509,7 @@ def test_only_the_encoders_batch_norms_are_frozen(
         ({"freeze_stride": 4}, r"keep random weights.*freeze_stride\]\. Set it to 1"),
         ({"network__encoder": "no_such_net"}, "no encoder"),
         (
-            {"behavior": "published", "freeze_batch_norm": False},
+            {"behavior": "published", "freeze_batch_norm": False, "absent_weight": 0.0},
             r"training of deeplabv1, not of deeplabv3plus \[train_segmen",
         ),
     ],

@@ -108,6 +108,11 @@ class Recipe(Section):
                 "train_segmenter.freeze_batch_norm: behavior=published trains with batch norms in "
                 "training mode; set false"
             )
+        if segmenter.behavior == "published" and segmenter.absent_weight:
+            raise ValueError(
+                "train_segmenter.absent_weight: behavior=published has no loss of absent classes; "
+                "set 0"
+            )
         if self.masks is not None and segmenter.enabled and segmenter.masks == "ground truth":
             raise ValueError(
                 "train_segmenter.masks: ground truth doesn't learn from the masks that are given; "

@@ -76,7 +76,7 @@ class TrainSegmenter(Section):
     """Weight of their pixels in the loss of mixed; those of pseudo masks have 1."""
     drawn_epochs: NonNegativeCount = 0
     """The last epochs of mixed, in which there are only these photos."""
-    absent_weight: NonNegative = 0.0
+    absent_weight: NonNegative = 0.1
     """Weight of a loss on classes that a photo's tags exclude, at all of its pixels; 0: no such
     loss (published). Photos whose masks show other classes than their tags are left out of it."""
     use_empty_masks: bool = False

@@ -61,7 +61,7 @@ def test_an_unsupported_crop_is_reported(tmp_path: Path) -> None:
 
 
 def test_published_training_of_another_network_is_reported(tmp_path: Path) -> None:
-    published = {"behavior": "published", "freeze_batch_norm": False}
+    published = {"behavior": "published", "freeze_batch_norm": False, "absent_weight": 0.0}
     section = recipe_from({"train_segmenter": published}).train_segmenter
     with pytest.raises(RecipeError, match=r"training of deeplabv1, not of deeplabv3plus.*default"):
         try_networks(None, None, section, built=None, run=tmp_path)

@@ -23,11 +23,8 @@ from tag2mask.steps.train_cam import net_spec
 from tag2mask.steps.trainers.cam_parts import check_parts
 from tag2mask.steps.trainers.cam_task import checkpoint_backbone
 from tag2mask.steps.trainers.fitting_sizes import check_crop
-from tag2mask.steps.trainers.segmenter_task import (
-    check_network,
-    checkpoint_encoder,
-    segmenter_spec,
-)
+from tag2mask.steps.trainers.segmenter_checks import check_network
+from tag2mask.steps.trainers.segmenter_task import checkpoint_encoder, segmenter_spec
 
 
 def try_networks(
