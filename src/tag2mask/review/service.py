@@ -114,9 +114,10 @@ class ReviewService:
 
     def _kept(self, photo: str, name: str) -> Path | None:
         """Return the file of a photo's mask in the corrections; None: none of this name counts."""
-        own, path = self._writer.decisions.get(photo), self._writer.corrections.mask_file(photo)
-        named = own is not None and KEPT.get(own.verdict) == name
-        return path if named and path.is_file() else None
+        own = self._writer.decisions.get(photo)
+        if own is None or KEPT.get(own.verdict) != name:
+            return None
+        return self._writer.corrections.masks_of([photo]).get(photo)
 
     def row(self, place: int) -> dict[str, Any]:
         """Return a photo as in ``state``."""
@@ -172,7 +173,7 @@ class ReviewService:
             else:
                 mask = self._mask_to_write(place, decision, str(values.get("mask", "")), drawn)
             before = self._writer.decisions.get(photo.id) or Decision(photo.id, origin="review")
-            file = self._writer.mask_bytes(photo.id)
+            file = self._writer.corrections.mask_bytes(photo.id)
             self._writer.write(decision, mask)
             self._before.append((before, file))
             return self._next_version(photo)

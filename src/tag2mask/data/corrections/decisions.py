@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ the mask was drawn; unsure: looked at, nothing follows."""
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Origin = Literal["review", "import", "hand"]
 """Where a decision was made: the review page, ``masks import --drawn``, or a file by hand."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Decision:
         origin: where it was made.
         at_random: whether the photo was shown because it was drawn at random.
         time: UTC, ISO 8601; empty: unknown.
+        mask: sha256 (hex) of the file of its mask; empty: not recorded, or it has none.
     """
 
     photo: str
@@ -45,12 +48,15 @@ class Decision:
     origin: Origin = "hand"
     at_random: bool = False
     time: str = ""
+    mask: str = ""
 
     def __post_init__(self) -> None:
         checked_id(self.photo)
         both = set(self.tags_added) & set(self.tags_removed)
         if both:
             raise ValueError(f"the tag {min(both)!r} is both added and removed")
+        if self.mask and not _SHA256.fullmatch(self.mask):
+            raise ValueError(f"the mask is {self.mask!r}, not a sha256")
 
 
 def decision_line(decision: Decision) -> bytes:
@@ -64,6 +70,8 @@ def decision_line(decision: Decision) -> bytes:
     if decision.at_random:
         values["at_random"] = True
     values["time"] = decision.time
+    if decision.mask:
+        values["mask"] = decision.mask
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
@@ -130,6 +138,7 @@ def _decision(row: Any) -> Decision:
         origin=origin,
         at_random=row.get("at_random", False) is True,
         time=str(row.get("time", "")),
+        mask=str(row.get("mask", "")),
     )
 
 
