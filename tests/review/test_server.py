@@ -368,8 +368,7 @@ def check_kills(run: Path, kills: int) -> None:
     for _ in range(kills):
         process, printed = started(run, "--port", "0", "--token", TOKEN)
         address = printed.split("/?")[0].split("http://")[-1]
-        killer = threading.Timer(moments.uniform(0.05, 0.4), process.kill)
-        killer.start()
+        killer = threading.Timer(moments.uniform(0, 0.2), process.kill)
         asked: tuple[str, str, np.ndarray] | None = None
         with (
             suppress(httpx.TransportError),
@@ -377,6 +376,7 @@ def check_kills(run: Path, kills: int) -> None:
         ):
             rows = client.get("/api/state").json()["photos"]
             places = {row["id"]: place for place, row in enumerate(rows)}
+            killer.start()
             while True:
                 photo = moments.choice(ids)
                 verdict = moments.choice(["corrected", "good"])
