@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
@@ -162,6 +163,9 @@ def test_decisions_are_written(client: TestClient, run: Path) -> None:
     network = run / "predict" / "masks" / f"{photos[1]['id']}.png"
     assert np.array_equal(read_mask(found.masks()[photos[1]["id"]], 3), read_mask(network, 3))
     assert found.decisions[photos[0]["id"]].origin == "review"
+    assert all(
+        found.decisions[p["id"]].looked_at == pseudo_digest(run, p["id"]) for p in photos[:2]
+    )
     tags = decide(client, 1, verdict="bad", tags=["bird"], tags_only=True).json()
     assert tags["verdict"] == "good" and tags["tags"] == ["bird"]
     drawn = np.full(read_mask(network, 3).shape, 2, np.uint8)
@@ -171,6 +175,21 @@ def test_decisions_are_written(client: TestClient, run: Path) -> None:
     assert again["verdict"] == "corrected"  # it stays a drawn mask
     last = read_corrections(run / "corrections")
     assert np.array_equal(read_mask(last.masks()[photos[1]["id"]], 3), drawn)
+
+
+def pseudo_digest(run: Path, photo: str) -> str:
+    content = (run / "pseudo-masks" / "masks" / f"{photo}.png").read_bytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_tags_alone_are_no_look_at_a_mask(client: TestClient, writer: CorrectionsWriter) -> None:
+    photo = state(client)["photos"][0]["id"]
+    decide(client, 0, verdict="bad", tags=["bird"], tags_only=True)
+    assert not writer.decisions[photo].looked_at
+    decide(client, 0, verdict="bad")
+    looked_at = writer.decisions[photo].looked_at
+    decide(client, 0, verdict="bad", tags=[], tags_only=True)
+    assert writer.decisions[photo].looked_at == looked_at != ""
 
 
 def test_an_accepted_mask_is_shown_again_and_undo_brings_it_back(

@@ -17,6 +17,7 @@ from tag2mask.data.corrections.decisions import VERDICTS, Decision, Verdict
 from tag2mask.data.corrections.writing import CorrectionsWriter
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, Tag2MaskError, counted
+from tag2mask.evaluation.random_looks import mask_looked_at
 from tag2mask.review import pictures
 from tag2mask.review.ask import queue, read_asked
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto
@@ -61,7 +62,6 @@ class ReviewService:
     def _open(self, folder: ReviewFolder) -> None:
         self.folder = folder
         asked = read_asked(folder.corrections)
-        self._at_random = {one.photo for one in asked if one.at_random}
         self._asked = {one.photo for one in asked}
         photos = {photo.id: photo for photo in reversed(folder.photos)}
         self.photos = [photos[photo] for photo in queue(folder, gains(folder), asked)]
@@ -168,8 +168,8 @@ class ReviewService:
             self._check_current(photo, values)
             mask, decision = None, self._decision(photo, values)
             if values.get("tags_only"):
-                before = self._writer.decisions.get(photo.id)
-                decision = replace(decision, verdict=before.verdict if before else None)
+                before = self._writer.decisions.get(photo.id) or Decision(photo.id)
+                decision = replace(decision, verdict=before.verdict, looked_at=before.looked_at)
             else:
                 mask = self._mask_to_write(place, decision, str(values.get("mask", "")), drawn)
             before = self._writer.decisions.get(photo.id) or Decision(photo.id, origin="review")
@@ -231,7 +231,7 @@ class ReviewService:
             tuple(sorted(set(tags) - set(photo.tags))),
             tuple(sorted(set(photo.tags) - set(tags))),
             origin="review",
-            at_random=photo.id in self._at_random,
+            looked_at=mask_looked_at(self.folder.first_masks, photo.id),
         )
 
     def _mask_to_write(

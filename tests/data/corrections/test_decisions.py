@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_decisions_are_read_as_written(path: Path) -> None:
     first = Decision("a/1", "bad", origin="review", time="2026-01-02T03:04:05+00:00")
-    last = Decision("a/1", None, ("cat", "dög"), ("bird",), at_random=True)
+    last = Decision("a/1", None, ("cat", "dög"), ("bird",), looked_at="f" * 64)
     other = Decision("b", "corrected", origin="import", mask="0123456789abcdef" * 4)
     path.write_bytes(b"".join(map(decision_line, (first, other, last))))
     assert read_decisions(path) == {"a/1": last, "b": other}

@@ -36,7 +36,7 @@ class Decision:
         tags_added: class names that the data's tags lack, sorted.
         tags_removed: class names that are wrong among the data's tags, sorted.
         origin: where it was made.
-        at_random: whether the photo was shown because it was drawn at random.
+        looked_at: sha256 (hex) of the run's mask that the verdict is about; empty: not recorded.
         time: UTC, ISO 8601; empty: unknown.
         mask: sha256 (hex) of the file of its mask; empty: not recorded, or it has none.
     """
@@ -46,7 +46,7 @@ class Decision:
     tags_added: tuple[str, ...] = ()
     tags_removed: tuple[str, ...] = ()
     origin: Origin = "hand"
-    at_random: bool = False
+    looked_at: str = ""
     time: str = ""
     mask: str = ""
 
@@ -67,8 +67,8 @@ def decision_line(decision: Decision) -> bytes:
     if decision.tags_removed:
         values["tags_removed"] = decision.tags_removed
     values["origin"] = decision.origin
-    if decision.at_random:
-        values["at_random"] = True
+    if decision.looked_at:
+        values["looked_at"] = decision.looked_at
     values["time"] = decision.time
     if decision.mask:
         values["mask"] = decision.mask
@@ -136,7 +136,7 @@ def _decision(row: Any) -> Decision:
         tags_added=_names(row.get("tags_added", ())),
         tags_removed=_names(row.get("tags_removed", ())),
         origin=origin,
-        at_random=row.get("at_random", False) is True,
+        looked_at=str(row.get("looked_at", "")),
         time=str(row.get("time", "")),
         mask=str(row.get("mask", "")),
     )

@@ -33,6 +33,8 @@ MASKS = "masks"
 EARLIER = "earlier"
 """Folder of the masks that later decisions replaced, and of those that are being written."""
 CLASSES = "classes.json"
+ASKED = "asked.json"
+"""The photos that a person is asked for, and the random samples of them."""
 
 
 @dataclass(frozen=True)
