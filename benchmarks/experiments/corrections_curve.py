@@ -30,7 +30,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -160,10 +160,10 @@ def chosen_photos(point: Point, run: Path, work: Path) -> Sequence[str]:
     """Return the ids of the training photos whose masks are drawn."""
     folder = open_review(run, corrections=work / f"{point.name}-asked")
     masked = read_mask_paths(run / PreparedData.step)
-    if point.choice == "ask":
-        without = [photo.id for photo in folder.photos if photo.id not in masked]
-        return [one.photo for one in ask(folder, point.photos, decided=without, seed=point.seed)]
     photos = [p for p in folder.photos if p.split == "train" and p.id in masked]
+    if point.choice == "ask":
+        folder = replace(folder, photos=tuple(photos))
+        return [one.photo for one in ask(folder, point.photos, seed=point.seed)]
     if point.choice == "typical":
         features = photo_features(cam_model(run), photos)
         names, weights = list(features), np.ones(len(features), np.float32)

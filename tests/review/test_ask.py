@@ -22,17 +22,31 @@ from tag2mask.artifacts.handles import (
     PreparedData,
     PseudoMaskFolder,
 )
-from tag2mask.data.corrections.decisions import Decision
-from tag2mask.data.corrections.writing import open_corrections
+from tag2mask.data.corrections.decisions import Decision, Verdict
+from tag2mask.data.corrections.folder import NO_CORRECTIONS, Corrections
+from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import RunFolderError
-from tag2mask.evaluation.random_looks import random_looks
+from tag2mask.evaluation.random_looks import (
+    mask_looked_at,
+    not_decided,
+    random_looks,
+    read_samples,
+)
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.pipeline import run as pipeline
 from tag2mask.recipe.sections import Evaluate, Report
 from tag2mask.review import ask as ask_module
 from tag2mask.review import features as features_module
-from tag2mask.review.ask import ask, choose, first_photos, queue, read_asked, representatives
+from tag2mask.review.ask import (
+    ask,
+    choose,
+    first_photos,
+    queue,
+    random_sample,
+    read_asked,
+    representatives,
+)
 from tag2mask.review.features import photo_features
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto, open_review
 from tag2mask.review.order import Gain, gains
@@ -131,9 +145,11 @@ def test_photos_are_chosen_by_gain_and_some_at_random(folder: ReviewFolder) -> N
     train = [photo.id for photo in folder.photos if photo.split == "train"]
     found = {photo.id: Gain(0.0, 0.0, 0.0) for photo in folder.photos}
     found |= {photo: Gain(1.0, 0.0, 0.0) for photo in train[:4]}
-    asked = choose(folder, found, 5, features={}, random_share=0.2, decided=[train[0]])
+    sampled = [train[9]]
+    asked = choose(folder, found, 5, features={}, sampled=sampled, decided=[train[0], train[9]])
     assert len(asked) == 5 and sum(one.at_random for one in asked) == 1
     assert {one.photo for one in asked} <= set(train[1:])
+    assert not any(one.represents for one in asked)
     by_gain = {one.photo for one in asked if not one.at_random}
     assert len(by_gain & set(train[1:4])) >= 2
     assert choose(folder, found, 5, features={}) == choose(folder, found, 5, features={})
@@ -147,7 +163,8 @@ def test_like_photos_are_not_asked_for_twice(folder: ReviewFolder) -> None:
         found[photo] = Gain(1.0 - place / 100, 0.0, 0.0)
     vectors = [(1, 0, 0), (1, 0, 0.01), (0, 1, 0), (0, 0, 1)]
     features = {p: np.array(v, np.float32) for p, v in zip(train[:4], vectors, strict=True)}
-    chosen = [one.photo for one in choose(folder, found, 3, features=features, random_share=0.0)]
+    asked = choose(folder, found, 3, features=features)
+    chosen = [one.photo for one in asked if one.represents]
     assert chosen == [train[1], train[2], train[3]]  # the first gain is represented by the second
 
 
@@ -183,7 +200,9 @@ def test_of_many_photos_some_are_compared(
     (folder.path / "train-cam" / "model.safetensors").touch()
     train = [photo.id for photo in folder.photos if photo.split == "train"]
     decided, taught = train[:8], train[:7]
-    asked = [one.photo for one in ask(folder, 10, decided=decided, taught=taught, random_share=0)]
+    verdicts = {photo: Decision(photo, "good" if photo in taught else "bad") for photo in decided}
+    now = Corrections(folder.corrections, verdicts)
+    asked = [one.photo for one in ask(folder, 10, corrections=now, random_share=0)]
     assert len(compared) == len(set(compared)) == 12 and not set(asked) & set(decided)
     chosen = set(compared) - set(decided)
     assert set(asked[:6]) == chosen and len(chosen) == 6
@@ -218,38 +237,98 @@ def test_the_list_is_written_and_comes_first_on_the_page(folder: ReviewFolder) -
         read_asked(folder.corrections)
 
 
+def look(folder: ReviewFolder, writer: CorrectionsWriter, photo: str, verdict: Verdict) -> None:
+    """Decide about a photo's first mask as on the page; a drawn mask differs in its upper half."""
+    file = folder.mask_file(photo, "pseudo mask")
+    assert file is not None
+    mask = read_mask(file, 3)
+    if verdict == "corrected":
+        mask[: len(mask) // 2] = 0
+    decision = Decision(photo, verdict, looked_at=mask_looked_at(folder.first_masks, photo))
+    writer.write(decision, mask if verdict in ("good", "corrected") else None)
+
+
 def test_random_looks_estimate_the_masks(folder: ReviewFolder) -> None:
-    photos = [photo.id for photo in folder.photos if photo.split == "train" and photo.tags][:8]
+    asked = ask(folder, 10, random_share=0.8)
+    sampled = [one.photo for one in asked if one.at_random]
+    verdicts: list[Verdict] = ["good", "corrected"] * 3 + ["bad", "unsure"]
+    assert read_samples(folder.corrections) == [
+        sorted(sampled, key=read_samples(folder.corrections)[0].index)
+    ]
     with open_corrections(folder.corrections, CLASSES) as writer:
-        for place, photo in enumerate(photos):
-            file = folder.mask_file(photo, "pseudo mask")
-            assert file is not None
-            mask = read_mask(file, 3)
-            verdict = "corrected" if place % 2 else "good"
-            if verdict == "corrected":
-                mask[: len(mask) // 2] = 0
-            writer.write(Decision(photo, verdict, at_random=place < 6), mask)
-        others = [photo.id for photo in folder.photos if photo.id not in photos][:2]
-        for photo, verdict in zip(others, ("bad", "unsure"), strict=True):
-            writer.write(Decision(photo, verdict, at_random=True))
-        looks = random_looks(folder.masks["pseudo mask"], 3, writer.corrections)
-    assert looks is not None and looks.interval is not None
-    assert (looks.photos, looks.accepted, looks.without) == (6, 3, 2)
-    assert looks.interval[0] <= looks.miou <= looks.interval[1] and 0.5 < looks.miou < 0.95
-    printed = invoke("ask", folder.path, "--count", "3").output
-    text = "from 6 random looks; 3 accepted as they are; 2 more, bad or unsure, can't be compared"
-    assert text in printed.replace("\n", " ")
+        assert random_looks(folder.first_masks, 3, NO_CORRECTIONS) is None
+        for number, (photo, verdict) in enumerate(zip(sampled, verdicts, strict=True)):
+            looks = random_looks(folder.first_masks, 3, writer.corrections)
+            assert looks is not None and looks.miou is None and looks.undecided == 8 - number
+            look(folder, writer, photo, verdict)
+        looks = random_looks(folder.first_masks, 3, writer.corrections)
+    assert looks is not None and looks.miou is not None and looks.interval is not None
+    assert (looks.photos, looks.accepted, looks.without, looks.undecided) == (6, 3, 2, 0)
+    assert looks.interval[0] <= looks.miou <= looks.interval[1] and 0.5 < looks.miou < 1
     page = report(folder.path, Report(), folder.path / "report").path / "index.html"
     assert looks.text.replace("'", "&#39;") in page.read_text()
-    made = folder.mask_file(others[0], "pseudo mask")
-    assert made is not None
-    with open_corrections(folder.corrections, CLASSES) as writer:
-        writer.write(Decision(others[0], "good", at_random=True), read_mask(made, 3))
-    report(folder.path, Report(), folder.path / "report")
-    assert "from 7 random looks" in page.read_text()
+    printed = " ".join(invoke("ask", folder.path, "--count", "3").output.split())
+    text = "from 6 random looks; 3 accepted as they are; 2 more, such as bad ones, not compared"
+    assert f"{text}; the last list counts once 1 more random photo is decided" in printed
     assert "3 photos to look at, 1 at random" in printed
+    assert "It replaces an earlier list of 10 photos, 8 of them decided" in printed
     review = shlex.join(["tag2mask", "review", str(folder.path)])
-    assert f"Look at them: {review}\n" in printed
+    assert f"Look at them: {review}" in printed
+
+
+def test_random_looks_are_of_all_photos_whatever_was_decided_before(folder: ReviewFolder) -> None:
+    train = [photo.id for photo in folder.photos if photo.split == "train"]
+    first = random_sample(folder, 6, [])
+    with open_corrections(folder.corrections, CLASSES) as writer:
+        for photo in first[:3]:  # they were chosen before, as their masks are bad
+            look(folder, writer, photo, "corrected")
+        asked = ask(folder, 10, corrections=writer.corrections, random_share=0.6)
+        assert read_samples(folder.corrections) == [first]
+        shown = {one.photo for one in asked if one.at_random}
+        assert shown == set(first[3:]) and len(asked) == 10
+        looks = random_looks(folder.first_masks, 3, writer.corrections)
+        assert looks is not None and looks.miou is None, "bad ones alone would be counted"
+        for photo in first[3:]:
+            look(folder, writer, photo, "good")
+        looks = random_looks(folder.first_masks, 3, writer.corrections)
+        assert looks is not None and (looks.photos, looks.accepted) == (6, 3)
+        ask(folder, 5, corrections=writer.corrections, random_share=0.4)
+        second = read_samples(folder.corrections)[1]
+        assert len(second) == 2 and not set(second) & set(first) and set(second) <= set(train)
+        assert random_looks(folder.first_masks, 3, writer.corrections) == replace(
+            looks, undecided=2
+        )
+
+
+def test_random_looks_count_for_the_masks_that_were_looked_at(folder: ReviewFolder) -> None:
+    asked = [one.photo for one in ask(folder, 4, random_share=1)]
+    other = replace(folder, masks={"network": folder.masks["network"]})
+    with open_corrections(folder.corrections, CLASSES) as writer:
+        for photo in asked:
+            look(folder, writer, photo, "corrected")
+        assert random_looks(folder.first_masks, 3, writer.corrections) is not None
+        ask(other, 4, corrections=writer.corrections, random_share=1)
+        looks = random_looks(other.first_masks, 3, writer.corrections)
+        assert looks is not None and looks.miou is None and looks.undecided > 0
+        again = [p for p in asked if mask_looked_at(other.first_masks, p)][:1]
+        corrections = writer.corrections
+        assert not_decided(again, other.first_masks, corrections) == again
+        seen = replace(corrections.decisions[again[0]], looked_at="")
+        writer.write(seen)  # such as by hand
+        assert not_decided(again, folder.first_masks, corrections) == again
+
+
+def test_the_whole_list_is_named_and_why(folder: ReviewFolder) -> None:
+    printed = invoke("ask", folder.path, "--count", "14").output
+    assert "and 4 more" in printed and "at random" in printed and "gain" in printed
+    assert f"The whole list: {folder.corrections / 'asked.json'}, asked.csv" in printed
+    assert "replaces" not in printed
+    trained(PreparedData.open(folder.path / "prepare"), folder.path / "train-cam")
+    printed = invoke("ask", folder.path, "--count", "8").output
+    assert "represents others" in printed and "more\n" not in printed
+    assert "It replaces an earlier list of 14 photos, 0 of them decided" in printed
+    (folder.corrections / "asked.json").write_text("{")
+    assert invoke("ask", folder.path, "--count", "8").exit_code == 0
 
 
 def test_features_are_those_of_the_cam_network(folder: ReviewFolder, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
@@ -10,8 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,6 @@ from PIL import Image
 from reviewed_run import CLASSES, reviewed_run
 
 from small_runs import command, environment, invoke, wait_until
-from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import read_corrections
 from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
 from tag2mask.data.masks import read_mask, write_mask
@@ -84,7 +85,16 @@ def test_only_the_printed_address_is_answered(client: TestClient) -> None:
     assert client.get("/api/state", headers={"X-Token": TOKEN}).status_code == 200
     for path in ("state", "alive", "photos/0/photo", "photos/0/mask", "photos/0/thumbnail"):
         assert client.get(f"/api/{path}").status_code == 403, path
-    assert client.post("/api/photos/0/decision", content=b"{}\n").status_code == 403
+    foreign: tuple[dict[str, str], ...] = (origin, {"Host": "evil.example"})
+    decide(client, 0, verdict="bad")
+    for path in ("decision", "undo"):
+        content = json.dumps({"verdict": "good", "tags": [], "version": 1, "generation": 0})
+        url = f"/api/photos/0/{path}"
+        assert client.post(url, content=content).status_code == 403
+        for headers in foreign:
+            answer = client.post(url, params={"token": TOKEN}, content=content, headers=headers)
+            assert answer.status_code == 403
+    assert state(client)["photos"][0]["verdict"] == "bad"
     assert not (client.get("/").headers.keys() & {"server", "set-cookie"})
 
 
@@ -153,6 +163,9 @@ def test_decisions_are_written(client: TestClient, run: Path) -> None:
     network = run / "predict" / "masks" / f"{photos[1]['id']}.png"
     assert np.array_equal(read_mask(found.masks()[photos[1]["id"]], 3), read_mask(network, 3))
     assert found.decisions[photos[0]["id"]].origin == "review"
+    assert all(
+        found.decisions[p["id"]].looked_at == pseudo_digest(run, p["id"]) for p in photos[:2]
+    )
     tags = decide(client, 1, verdict="bad", tags=["bird"], tags_only=True).json()
     assert tags["verdict"] == "good" and tags["tags"] == ["bird"]
     drawn = np.full(read_mask(network, 3).shape, 2, np.uint8)
@@ -162,6 +175,21 @@ def test_decisions_are_written(client: TestClient, run: Path) -> None:
     assert again["verdict"] == "corrected"  # it stays a drawn mask
     last = read_corrections(run / "corrections")
     assert np.array_equal(read_mask(last.masks()[photos[1]["id"]], 3), drawn)
+
+
+def pseudo_digest(run: Path, photo: str) -> str:
+    content = (run / "pseudo-masks" / "masks" / f"{photo}.png").read_bytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_tags_alone_are_no_look_at_a_mask(client: TestClient, writer: CorrectionsWriter) -> None:
+    photo = state(client)["photos"][0]["id"]
+    decide(client, 0, verdict="bad", tags=["bird"], tags_only=True)
+    assert not writer.decisions[photo].looked_at
+    decide(client, 0, verdict="bad")
+    looked_at = writer.decisions[photo].looked_at
+    decide(client, 0, verdict="bad", tags=[], tags_only=True)
+    assert writer.decisions[photo].looked_at == looked_at != ""
 
 
 def test_an_accepted_mask_is_shown_again_and_undo_brings_it_back(
@@ -253,6 +281,15 @@ def test_a_folder_of_predictions_is_reviewed_beside_it(run: Path, tmp_path: Path
     folder = open_review(predictions, tmp_path / "photos")
     assert len(folder.photos) == 8 and list(folder.masks) == ["network"]
     assert folder.corrections == run / "predict-corrections"
+    with open_corrections(folder.corrections, folder.classes) as writer:
+        service = ReviewService(folder, writer, lambda: folder)
+        values = {"verdict": "good", "mask": "network", "tags": [], "version": 0, "generation": 0}
+        service.decide(0, values, None)
+    found, photo = read_corrections(run / "predict-corrections"), service.photos[0].id
+    assert found.decisions[photo].verdict == "good" and found.class_names == CLASSES.names
+    accepted = read_mask(found.masks()[photo], 3)
+    assert np.array_equal(accepted, read_mask(predictions / "masks" / f"{photo}.png", 3))
+    assert not (run / "corrections").exists()
     with pytest.raises(RunFolderError, match="no run folder"):
         open_review(tmp_path / "nowhere")
     with pytest.raises(RunFolderError, match="neither a run with a prepare folder nor"):
@@ -337,37 +374,67 @@ def test_the_address_is_opened_in_a_browser(
 
 
 def check_kills(run: Path, kills: int) -> None:
-    """Decide over HTTP until the server is killed; every answered decision is in the folder."""
+    """Draw over HTTP until the server is killed, mostly while it answers.
+
+    Every answered decision is in the folder with its mask, or a later one that wasn't answered.
+    """
     import httpx
 
-    moments = random.Random(0)
-    confirmed: dict[str, str] = {}
+    moments, drawing = random.Random(0), np.random.default_rng(0)
+    ids = sorted(photo.id for photo in open_review(run).photos)[:3]
+    sizes = {id: mask_size(run, id) for id in ids}
+    kept: dict[str, tuple[str, np.ndarray]] = {}
     for _ in range(kills):
         process, printed = started(run, "--port", "0", "--token", TOKEN)
         address = printed.split("/?")[0].split("http://")[-1]
-        end = time.monotonic() + moments.uniform(0.05, 0.4)
-        with httpx.Client(base_url=f"http://{address}", params={"token": TOKEN}) as client:
+        killer = threading.Timer(moments.uniform(0, 0.2), process.kill)
+        asked: tuple[str, str, np.ndarray] | None = None
+        with (
+            suppress(httpx.TransportError),
+            httpx.Client(base_url=f"http://{address}", params={"token": TOKEN}) as client,
+        ):
             rows = client.get("/api/state").json()["photos"]
-            while time.monotonic() < end:
-                place = moments.randrange(len(rows))
-                verdict = moments.choice(["bad", "unsure", "good"])
+            places = {row["id"]: place for place, row in enumerate(rows)}
+            killer.start()
+            while True:
+                photo = moments.choice(ids)
+                verdict = moments.choice(["corrected", "good"])
+                mask = drawing.integers(0, 4, sizes[photo], np.uint8)
+                if verdict == "good":
+                    mask = read_mask(run / "pseudo-masks" / "masks" / f"{photo}.png", 3)
+                row = rows[places[photo]]
                 values = {
                     "verdict": verdict,
-                    "tags": rows[place]["tags"],
+                    "tags": row["tags"],
                     "mask": "pseudo mask",
-                    "version": rows[place]["version"],
+                    "version": row["version"],
                     "generation": 0,
+                    "size": mask.shape,
                 }
-                answer = client.post(
-                    f"/api/photos/{place}/decision", content=json.dumps(values).encode()
-                )
+                content = json.dumps(values).encode() + b"\n"
+                if verdict == "corrected":
+                    content += mask.tobytes()
+                asked = (photo, verdict, mask)
+                answer = client.post(f"/api/photos/{places[photo]}/decision", content=content)
                 assert answer.status_code == 200, answer.text
-                rows[place] = answer.json()
-                confirmed[rows[place]["id"]] = verdict
-        process.kill()
+                rows[places[photo]] = answer.json()
+                kept[photo] = (verdict, mask)
+        killer.join()
         process.communicate()
-        found: dict[str, Decision] = dict(read_corrections(run / "corrections").decisions)
-        assert {photo: found[photo].verdict for photo in confirmed} == confirmed
+        found = read_corrections(run / "corrections")
+        files = found.masks()
+        assert kept.keys() <= files.keys()
+        for photo, file in files.items():
+            now = (str(found.decisions[photo].verdict), read_mask(file, 3))
+            allowed = [kept[photo]] if photo in kept else []
+            allowed += [asked[1:]] if asked is not None and asked[0] == photo else []
+            assert any(now[0] == one[0] and np.array_equal(now[1], one[1]) for one in allowed)
+            kept[photo] = now
+
+
+def mask_size(run: Path, photo: str) -> tuple[int, int]:
+    height, width = read_mask(run / "pseudo-masks" / "masks" / f"{photo}.png", 3).shape
+    return height, width
 
 
 def test_no_answered_decision_is_lost_by_a_kill(run: Path) -> None:

@@ -21,14 +21,15 @@ CLASSES = ClassSet(NAMES)
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    """Discs without ground truth but for the masks that three drawn photos have."""
+    """Discs without ground truth but for the masks of three photos that were drawn or accepted."""
     made = discs(tmp_path)
     made.masked = set()
     made.write()
     assert made.data is not None
     with open_corrections(tmp_path / "corrections", CLASSES) as writer:
-        for photo in ("train/0", "train/1", "train/2", "val/8"):
+        for photo in ("train/0", "train/2", "val/8"):
             writer.write(Decision(photo, "corrected"), made.truths[photo])
+        writer.write(Decision("train/1", "good"), made.truths["train/1"])
         copy_corrections(writer.corrections, made.data.path / "corrections", CLASSES)
     return made
 

@@ -85,8 +85,8 @@ def test_drawn_masks_take_the_place_of_those_of_the_data(painted, model):
     drawn = sorted(painted.truths)[:2]
     classes = ClassSet(NAMES)
     with open_corrections(painted.root / "corrections", classes) as writer:
-        for photo in drawn:
-            writer.write(Decision(photo, "corrected"), painted.truths[photo])
+        for photo, verdict in zip(drawn, ("corrected", "good"), strict=True):
+            writer.write(Decision(photo, verdict), painted.truths[photo])
         copy_corrections(writer.corrections, painted.data.path / "corrections", classes)
     assert sorted(read_tuning(make(painted, model)).photos) == drawn
 

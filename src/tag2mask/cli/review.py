@@ -93,21 +93,22 @@ def ask(
     from tag2mask.cli.console import print_text
     from tag2mask.cli.tables import show_asked
     from tag2mask.data.corrections.decisions import DECISIONS, read_decisions
-    from tag2mask.data.corrections.folder import Corrections
+    from tag2mask.data.corrections.folder import ASKED, Corrections
     from tag2mask.evaluation.random_looks import random_looks
-    from tag2mask.review.ask import ASKED, ASKED_TABLE, RANDOM_SHARE
+    from tag2mask.review.ask import ASKED_TABLE, RANDOM_SHARE, earlier_list
     from tag2mask.review.ask import ask as choose
     from tag2mask.review.folder import open_review
 
     folder = open_review(run, photos, corrections)
     now = Corrections(folder.corrections, read_decisions(folder.corrections / DECISIONS))
-    decided = [photo for photo, own in now.decisions.items() if own.verdict is not None]
     share = RANDOM_SHARE if random_share is None else random_share
-    asked = choose(folder, count, decided=decided, taught=now.sure, random_share=share, seed=seed)
-    show_asked(asked)
-    print_text(f"{folder.corrections / ASKED}, {ASKED_TABLE}")
+    replaced = earlier_list(folder.corrections, now)
+    show_asked(choose(folder, count, corrections=now, random_share=share, seed=seed))
+    print_text(f"The whole list: {folder.corrections / ASKED}, {ASKED_TABLE}")
+    if replaced:
+        print_text(replaced)
     print_text(f"Look at them: {shlex.join(_review_command(run, photos, corrections))}")
-    looks = random_looks(next(iter(folder.masks.values())), len(folder.classes), now)
+    looks = random_looks(folder.first_masks, len(folder.classes), now)
     if looks is not None:
         print_text(looks.text)
 

@@ -105,10 +105,13 @@ def show_asked(asked: Sequence[Asked]) -> None:
     table = _table("photo", "why", "gain", "uncertainty", "doubtful tags", "rarity")
     for one in asked[:_SHOWN_SETTINGS]:
         parts = (one.gain, one.uncertainty, one.doubtful_tags, one.rarity)
-        why = "at random" if one.at_random else "gain"
+        why = "at random" if one.at_random else "represents others" if one.represents else "gain"
         _add_row(table, one.photo, why, *(f"{part:.2f}" for part in parts))
     _print(table)
     at_random = sum(one.at_random for one in asked)
+    more = len(asked) - _SHOWN_SETTINGS
+    if more > 0:
+        print_text(f"and {more} more")
     print_text(f"{counted(len(asked), 'photo', 'photos')} to look at, {at_random} at random")
 
 

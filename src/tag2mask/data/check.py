@@ -161,7 +161,7 @@ def check_data(
     problems += mask_problems(inventory, mask_values, misfits) + photo_doubts(inventory)
     if decided is not None:
         by_id = {photo: size for (_, photo), size in sizes.items()}
-        problems += correction_problems(decided, by_id, len(inventory.class_names))
+        problems += correction_problems(decided, by_id, inventory)
     lines = understood(inventory, options, [values for _, values in mask_values])
     return _report(inventory, list(sizes.values()), problems, lines, without_mask=len(misfits))
 

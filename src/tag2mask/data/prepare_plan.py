@@ -233,7 +233,7 @@ def plan_prepare(
     samples, masks, found = measure_photos(inventory, before)
     corrections = inventory.corrections or NO_CORRECTIONS
     sizes = {sample.id: sample.size for split in SPLITS for sample in samples[split]}
-    found = found + correction_problems(corrections, sizes, len(inventory.class_names))
+    found = found + correction_problems(corrections, sizes, inventory)
     problems = inventory_problems(inventory) + found
     check_problems(problems, data, section)
     skipped = {p.photo: f"{p.photo}: {p.message}" for p in problems if not p.warning}

@@ -6,15 +6,18 @@ weighted by the gains of `tag2mask.review.order`). That a photo doesn't represen
 bad photos that look like no other.
 
 Some photos are sampled at random and mixed among the others, unmarked on the page: what is decided
-about them estimates the masks' quality (`tag2mask.evaluation.random_looks`).
+about them estimates the masks' quality (`tag2mask.evaluation.random_looks`). So they are
+sampled from all training photos, whatever was decided about them before.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import random
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +28,15 @@ from numpy.typing import NDArray
 from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel
 from tag2mask.artifacts.items import checked_id
-from tag2mask.errors import RunFolderError
+from tag2mask.data.corrections.decisions import VERDICTS
+from tag2mask.data.corrections.folder import ASKED, NO_CORRECTIONS, Corrections
+from tag2mask.errors import RunFolderError, counted
+from tag2mask.evaluation.random_looks import damaged_list, not_decided, read_samples
 from tag2mask.review.facility_location import cosine_similarity, facility_location
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto, open_review
 from tag2mask.review.order import Gain, gains, training_photos
 
-ASKED, ASKED_TABLE = "asked.json", "asked.csv"
+ASKED_TABLE = "asked.csv"
 RANDOM_SHARE = 0.2
 MOST_COMPARED = 2000
 """Most photos to choose from, as the similarities of all pairs are in memory; of more photos, this
@@ -43,7 +49,8 @@ class Asked:
 
     Attributes:
         photo: its id.
-        at_random: whether it was drawn at random instead of by its gain.
+        at_random: whether it was sampled at random.
+        represents: whether it was chosen since it represents others; of neither, by its gain.
         gain: the expected gain, in [0, 1].
         uncertainty: see `Gain`.
         doubtful_tags: see `Gain`.
@@ -52,6 +59,7 @@ class Asked:
 
     photo: str
     at_random: bool
+    represents: bool
     gain: float
     uncertainty: float
     doubtful_tags: float
@@ -64,9 +72,9 @@ def choose(
     count: int,
     *,
     features: Mapping[str, NDArray[np.float32]],
+    sampled: Sequence[str] = (),
     decided: Collection[str] = (),
     taught: Collection[str] = (),
-    random_share: float = RANDOM_SHARE,
     seed: int = 0,
 ) -> list[Asked]:
     """Choose training photos to ask for, in the order to look at them.
@@ -78,29 +86,49 @@ def choose(
         features: vectors of the photos to choose from and of those that were taught, of which the
             cosine is the similarity of two photos. Where these are too few, photos of the largest
             gain follow.
-        decided: photos that are not asked for again.
+        sampled: photos that were sampled at random, to ask for in any case.
+        decided: photos that are not asked for again, apart from those.
         taught: those of them that have a mask to learn from; they represent photos that look alike.
-        random_share: share of photos that is sampled at random, from all that aren't decided.
-        seed: of the sample.
+        seed: of the places of the sampled ones.
     """
-    done = set(decided)
-    open_ones = sorted(photo.id for photo in training_photos(folder) if photo.id not in done)
-    count = min(count, len(open_ones))
+    rest = {photo.id for photo in training_photos(folder)} - {*decided, *sampled}
+    count = min(count, len(sampled) + len(rest))
     draw = random.Random(seed)
-    sampled = draw.sample(open_ones, round(random_share * count))
-    known = [photo for photo in (*sampled, *taught) if photo in features]
-    rest = set(open_ones) - set(sampled)
+    known = [photo for photo in dict.fromkeys((*sampled, *taught)) if photo in features]
     compared = sorted(rest & features.keys())
     chosen = representatives(compared, found, count - len(sampled), features, known)
     others = sorted(rest - set(chosen), key=lambda photo: (-found[photo].total, photo))
-    chosen += others[: count - len(sampled) - len(chosen)]
-    order = [(photo, False) for photo in chosen]
+    order = chosen + others[: count - len(sampled) - len(chosen)]
     for photo in sampled:
-        order.insert(draw.randrange(len(order) + 1), (photo, True))
+        order.insert(draw.randrange(len(order) + 1), photo)
     return [
-        Asked(photo, at_random, round(found[photo].total, 4), **asdict(found[photo]))
-        for photo, at_random in order
+        Asked(
+            photo,
+            photo in sampled,
+            photo in chosen,
+            round(found[photo].total, 4),
+            **asdict(found[photo]),
+        )
+        for photo in order
     ]
+
+
+def random_sample(
+    folder: ReviewFolder, count: int, earlier: Sequence[Sequence[str]], seed: int = 0
+) -> list[str]:
+    """Sample from all training photos but those of earlier samples, whatever was decided.
+
+    Photos of an earlier sample were as likely as any other, so all samples together are one, too.
+
+    Args:
+        folder: the run.
+        count: number of photos, at most.
+        earlier: the earlier samples.
+        seed: the same seed has the same order, also if photos are added.
+    """
+    taken = {photo for sample in earlier for photo in sample}
+    order = {photo.id for photo in training_photos(folder)} - taken
+    return sorted(order, key=lambda p: hashlib.sha256(f"{seed} {p}".encode()).digest())[:count]
 
 
 def representatives(
@@ -129,14 +157,19 @@ def representatives(
     return [photos[place] for place in places]
 
 
-def write_asked(folder: Path, asked: Sequence[Asked]) -> None:
+def write_asked(folder: Path, asked: Sequence[Asked], samples: Sequence[Sequence[str]]) -> None:
     """Write the list as JSON, which the page reads, and as CSV.
+
+    Args:
+        folder: the folder of corrections.
+        asked: the list.
+        samples: the random samples until now, with the photos that are decided already.
 
     Raises:
         RunFolderError: the folder can't be written.
     """
     rows = [asdict(one) for one in asked]
-    write_json(folder / ASKED, {"photos": rows})
+    write_json(folder / ASKED, {"photos": rows, "samples": samples})
     table = io.StringIO()
     writer = csv.DictWriter(table, list(Asked.__annotations__), lineterminator="\n")
     writer.writeheader()
@@ -156,16 +189,31 @@ def read_asked(folder: Path) -> list[Asked]:
     try:
         return [_asked(row) for row in read_json(path)["photos"]]
     except (KeyError, TypeError, ValueError, RunFolderError):
-        raise RunFolderError(
-            f"{ASKED} is damaged",
-            where=folder,
-            fix="Delete it, or run `tag2mask ask` again.",
-        ) from None
+        raise damaged_list(folder) from None
+
+
+def earlier_list(folder: Path, corrections: Corrections) -> str:
+    """Return a line about the list that a new one replaces; empty: there is none.
+
+    Args:
+        folder: the folder of corrections.
+        corrections: what is decided.
+    """
+    asked: list[Asked] = []
+    with suppress(RunFolderError):  # a damaged list says nothing
+        asked = read_asked(folder)
+    if not asked:
+        return ""
+    decided = set(corrections.ids(*VERDICTS))
+    done = sum(one.photo in decided for one in asked)
+    count = counted(len(asked), "photo", "photos")
+    return f"It replaces an earlier list of {count}, {done} of them decided"
 
 
 def _asked(row: dict[str, Any]) -> Asked:
     numbers = {name: float(row[name]) for name in ("gain", *Gain.__annotations__)}
-    return Asked(checked_id(row["photo"]), bool(row["at_random"]), **numbers)
+    represents = bool(row.get("represents"))  # lists of earlier versions lack it
+    return Asked(checked_id(row["photo"]), bool(row["at_random"]), represents, **numbers)
 
 
 def first_photos(run: Path) -> list[str]:
@@ -192,45 +240,54 @@ def ask(
     folder: ReviewFolder,
     count: int,
     *,
-    decided: Collection[str] = (),
-    taught: Collection[str] = (),
+    corrections: Corrections = NO_CORRECTIONS,
     random_share: float = RANDOM_SHARE,
     seed: int = 0,
 ) -> list[Asked]:
     """Choose photos and write the list into the folder of corrections.
 
     Similarity is that of the CAM network's features. Without a CAM network, as in a folder of
-    predictions, photos of the largest gain are chosen.
+    predictions, photos of the largest gain are chosen. Photos that are decided aren't asked for
+    again, unless they are sampled at random and were decided about other masks.
 
     Args:
         folder: the run, or a folder of predictions.
         count: number of photos, at most.
-        decided: photos that are not asked for again.
-        taught: those of them that have a mask to learn from.
-        random_share: share of photos that is sampled at random.
+        corrections: what is decided.
+        random_share: share of photos that is sampled at random, from all training photos.
         seed: of the samples.
 
     Raises:
         RunFolderError: a damaged evaluation, or the list can't be written.
     """
     found = gains(folder)
+    decided = corrections.ids(*VERDICTS)
+    samples: list[list[str]] = []
+    with suppress(RunFolderError):  # a damaged list is replaced
+        samples = [
+            own for own in read_samples(folder.corrections) if own and set(own) <= set(decided)
+        ]
+    open_ones = {photo.id for photo in training_photos(folder)} - set(decided)
+    share = round(random_share * min(count, len(open_ones)))
+    samples.append(random_sample(folder, share, samples, seed))
+    sampled = not_decided(samples[-1], folder.first_masks, corrections)
     model = folder.path / CamModel.step / MODEL_FILE
     features = {}
     if random_share < 1 and model.is_file():
         from tag2mask.review.features import photo_features  # here, as torch takes seconds
 
-        features = photo_features(model, _compared(folder, decided, taught, seed))
+        features = photo_features(model, _compared(folder, decided, corrections.sure, seed))
     asked = choose(
         folder,
         found,
         count,
         features=features,
+        sampled=sampled,
         decided=decided,
-        taught=taught,
-        random_share=random_share,
+        taught=corrections.sure,
         seed=seed,
     )
-    write_asked(folder.corrections, asked)
+    write_asked(folder.corrections, asked, samples)
     return asked
 
 

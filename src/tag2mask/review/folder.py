@@ -81,6 +81,11 @@ class ReviewFolder:
         path = item_path(folder, photo, ".png")
         return path if path.is_file() else None
 
+    @property
+    def first_masks(self) -> Path:
+        """The folder of the masks that are shown first."""
+        return next(iter(self.masks.values()))
+
     def map_file(self, photo: str) -> Path | None:
         """Return the file of a photo's maps; None: it has none."""
         if self.maps is None:

@@ -17,6 +17,7 @@ from tag2mask.data.corrections.decisions import VERDICTS, Decision, Verdict
 from tag2mask.data.corrections.writing import CorrectionsWriter
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, Tag2MaskError, counted
+from tag2mask.evaluation.random_looks import mask_looked_at
 from tag2mask.review import pictures
 from tag2mask.review.ask import queue, read_asked
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto
@@ -61,7 +62,6 @@ class ReviewService:
     def _open(self, folder: ReviewFolder) -> None:
         self.folder = folder
         asked = read_asked(folder.corrections)
-        self._at_random = {one.photo for one in asked if one.at_random}
         self._asked = {one.photo for one in asked}
         photos = {photo.id: photo for photo in reversed(folder.photos)}
         self.photos = [photos[photo] for photo in queue(folder, gains(folder), asked)]
@@ -114,9 +114,10 @@ class ReviewService:
 
     def _kept(self, photo: str, name: str) -> Path | None:
         """Return the file of a photo's mask in the corrections; None: none of this name counts."""
-        own, path = self._writer.decisions.get(photo), self._writer.corrections.mask_file(photo)
-        named = own is not None and KEPT.get(own.verdict) == name
-        return path if named and path.is_file() else None
+        own = self._writer.decisions.get(photo)
+        if own is None or KEPT.get(own.verdict) != name:
+            return None
+        return self._writer.corrections.masks_of([photo]).get(photo)
 
     def row(self, place: int) -> dict[str, Any]:
         """Return a photo as in ``state``."""
@@ -167,12 +168,12 @@ class ReviewService:
             self._check_current(photo, values)
             mask, decision = None, self._decision(photo, values)
             if values.get("tags_only"):
-                before = self._writer.decisions.get(photo.id)
-                decision = replace(decision, verdict=before.verdict if before else None)
+                before = self._writer.decisions.get(photo.id) or Decision(photo.id)
+                decision = replace(decision, verdict=before.verdict, looked_at=before.looked_at)
             else:
                 mask = self._mask_to_write(place, decision, str(values.get("mask", "")), drawn)
             before = self._writer.decisions.get(photo.id) or Decision(photo.id, origin="review")
-            file = self._writer.mask_bytes(photo.id)
+            file = self._writer.corrections.mask_bytes(photo.id)
             self._writer.write(decision, mask)
             self._before.append((before, file))
             return self._next_version(photo)
@@ -230,7 +231,7 @@ class ReviewService:
             tuple(sorted(set(tags) - set(photo.tags))),
             tuple(sorted(set(photo.tags) - set(tags))),
             origin="review",
-            at_random=photo.id in self._at_random,
+            looked_at=mask_looked_at(self.folder.first_masks, photo.id),
         )
 
     def _mask_to_write(

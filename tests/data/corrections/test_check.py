@@ -101,6 +101,21 @@ def test_masks_are_checked(data: Path, corrections: Path) -> None:
     assert any("255 (not labeled) everywhere" in text for text in report.warnings)
 
 
+def test_masks_with_classes_that_the_tags_lack_are_named(data: Path, corrections: Path) -> None:
+    decide(corrections, Decision("a", "corrected"), Decision("c", "corrected"), mask=MASK)
+    found = check_data(data, corrections=corrections)
+    warning = "drawn or accepted masks show classes that the tags lack (photo 'a'"
+    assert not found.errors and [text for text in found.warnings if warning in text]
+    decide(corrections, Decision("a", "corrected", ("dog",)))
+    decide(corrections, Decision("c", "good", (), ("cat",)))
+    words = ["data", "check", data, "--corrections", corrections]
+    printed = " ".join(invoke(*words).output.split())
+    assert "that the tags lack (photo 'c'" in printed
+    decide(corrections, Decision("c", "good"))
+    found = check_data(data, corrections=corrections)
+    assert not [text for text in found.warnings if "tags lack" in text]
+
+
 def test_unknown_classes_are_refused(data: Path, corrections: Path) -> None:
     decide(corrections, Decision("a", None, ("dogg",)))
     found = check_data(data, corrections=corrections)

@@ -17,8 +17,8 @@ def path(tmp_path: Path) -> Path:
 
 def test_decisions_are_read_as_written(path: Path) -> None:
     first = Decision("a/1", "bad", origin="review", time="2026-01-02T03:04:05+00:00")
-    last = Decision("a/1", None, ("cat", "dög"), ("bird",), at_random=True)
-    other = Decision("b", "corrected", origin="import")
+    last = Decision("a/1", None, ("cat", "dög"), ("bird",), looked_at="f" * 64)
+    other = Decision("b", "corrected", origin="import", mask="0123456789abcdef" * 4)
     path.write_bytes(b"".join(map(decision_line, (first, other, last))))
     assert read_decisions(path) == {"a/1": last, "b": other}
 
@@ -53,6 +53,7 @@ def test_a_line_that_was_cut_off_at_the_end_was_never_confirmed(path: Path) -> N
         ('{"photo": "a", "tags_added": [1]}', "class names"),
         ('{"photo": "a", "tags_added": ["x"], "tags_removed": ["x"]}', "both added and removed"),
         ('{"photo": "a", "origin": "mail"}', "the origin is 'mail'"),
+        ('{"photo": "a", "mask": "../../a"}', "the mask is '../../a', not a sha256"),
         ('{"photo": "a", "ver', "line 2 is not a decision"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import random
 import signal
@@ -14,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from small_runs import environment
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision, decision_line, read_decisions
-from tag2mask.data.corrections.folder import read_corrections
+from tag2mask.data.corrections.folder import Corrections, copy_corrections, read_corrections
 from tag2mask.data.corrections.writing import open_corrections
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError, FolderInUseError, RunFolderError
 
 CLASSES = ClassSet(("cat", "dog"))
@@ -90,7 +92,8 @@ def test_a_full_disk_leaves_the_decisions_as_they_were(
         assert not (tmp_path / "masks" / "a.png").exists()
 
 
-WRITER = """
+PHOTOS, DIGITS = 3, 12
+WRITER = f"""
 import sys
 from pathlib import Path
 import numpy as np
@@ -100,37 +103,68 @@ from tag2mask.data.corrections.writing import open_corrections
 first = int(sys.argv[2])
 with open_corrections(Path(sys.argv[1]), ClassSet(("cat", "dog"))) as writer:
     for number in range(first, first + 100000):
-        mask = np.full((40, 50), number % 3, np.uint8)
-        verdict = ("corrected", "bad", "good")[number % 3]
-        writer.write(Decision(f"photo-{number % 7}", verdict, time=str(number)), mask)
-        print(number, flush=True)
+        photo = f"photo-{{number % {PHOTOS}}}"
+        before = writer.decisions.get(photo), writer.corrections.mask_bytes(photo)
+        # A decision has its number as a tag, and the number's digits as the pixels of its mask.
+        digits = [int(digit) for digit in np.base_repr(number, 3).zfill({DIGITS})]
+        decision = Decision(photo, ("corrected", "good")[number % 2], (str(number),))
+        writer.write(decision, np.array([digits], np.uint8))
+        if number % 4 == 0 and before[0]:
+            writer.restore(*before)
+        print(photo, writer.decisions[photo].tags_added[0], flush=True)
 """
 
 
-def confirmed_by_killed_writer(folder: Path, first: int, seconds: float) -> int:
-    """Write decisions in a process that is killed; return the last one it confirmed."""
+def number_of(content: bytes) -> int:
+    """Return the number that a mask of `WRITER` was made of."""
+    with Image.open(io.BytesIO(content)) as image:
+        return int("".join(map(str, np.asarray(image)[0])), 3)
+
+
+def check_masks_belong(found: Corrections) -> dict[str, int]:
+    """Check that each decision has the mask that it was written with; return their numbers."""
+    numbers = {photo: int(own.tags_added[0]) for photo, own in found.decisions.items()}
+    for photo, number in numbers.items():
+        content = found.mask_bytes(photo)
+        assert content is not None and number_of(content) == number
+    return numbers
+
+
+def numbers_confirmed_by_killed_writer(
+    folder: Path, first: int, seconds: float
+) -> list[tuple[str, int]]:
+    """Write decisions in a process that is killed; return what it confirmed, in its order."""
     arguments: list[Any] = [sys.executable, "-c", WRITER, folder, str(first)]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None
-    last = int(process.stdout.readline())
-    time.sleep(seconds)
+    lines = [process.stdout.readline()]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:  # another process that reads meanwhile
+        check_masks_belong(read_corrections(folder))
     process.send_signal(signal.SIGKILL)
-    lines = process.stdout.read().splitlines()
+    lines += process.stdout.read().splitlines(keepends=True)
     process.wait()
-    return max([last, *(int(line) for line in lines if line.isdigit())])
+    rows = [line.split() for line in lines if line.endswith("\n")]
+    return [(photo, int(number)) for photo, number in rows]
 
 
 def check_nothing_confirmed_is_lost(folder: Path, kills: int) -> None:
+    confirmed: dict[str, int] = {}
     first, moments = 0, random.Random(0)
     for _ in range(kills):
-        last = confirmed_by_killed_writer(folder, first, moments.uniform(0, 0.1))
-        found = read_corrections(folder)
-        for number in range(max(first, last - 6), last + 1):
-            kept = found.decisions[f"photo-{number % 7}"]
-            assert int(kept.time) >= number
-        for mask in found.masks().values():
-            assert len(np.unique(read_mask(mask, 2))) == 1
-        first = last + 1
+        made = numbers_confirmed_by_killed_writer(folder, first, moments.uniform(0, 0.1))
+        confirmed |= made
+        first += len(made)  # the decision that was in flight
+        found = check_masks_belong(read_corrections(folder))
+        files = read_corrections(folder).masks()
+        for photo, number in found.items():
+            allowed = {confirmed.get(photo, first)}
+            if photo == f"photo-{first % PHOTOS}":
+                allowed.add(first)
+            assert number in allowed
+            assert number_of(files[photo].read_bytes()) == number
+        assert confirmed.keys() <= found.keys()
+        confirmed = found
 
 
 def test_no_confirmed_decision_is_lost_by_a_kill(tmp_path: Path) -> None:
@@ -146,14 +180,64 @@ def test_a_decision_that_cannot_be_written_leaves_the_earlier_mask(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_corrections(tmp_path, CLASSES) as writer:
-        writer.write(Decision("a", "corrected"), MASK)
-
-        def full(*_args: object) -> None:
-            raise RunFolderError("the disk is full", where=tmp_path, fix="Free some space.")
-
-        monkeypatch.setattr("tag2mask.data.corrections.writing._append", full)
+        first = writer.write(Decision("a", "corrected"), MASK)
+        before = writer.corrections.mask_bytes("a")
+        last = writer.write(Decision("a", "good"), np.ones_like(MASK))
+        full_from_now(monkeypatch)
         for photo in ("a", "b"):
             with pytest.raises(RunFolderError, match="full"):
                 writer.write(Decision(photo, "good"), np.zeros_like(MASK))
-        assert np.array_equal(read_mask(writer.corrections.mask_file("a"), 2), MASK)
+        for mask in (before, None):
+            with pytest.raises(RunFolderError, match="full"):
+                writer.restore(first, mask)
+        assert read_corrections(tmp_path).decisions == {"a": last}
+        assert (read_mask(writer.corrections.mask_file("a"), 2) == 1).all()
         assert not writer.corrections.mask_file("b").exists()
+        monkeypatch.undo()
+        writer.restore(first, before)
+        assert np.array_equal(read_mask(writer.corrections.mask_file("a"), 2), MASK)
+        writer.restore(first, None)
+        assert not writer.corrections.masks()
+
+
+def full_from_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, _line: bytes) -> None:
+        raise RunFolderError("the disk is full", where=path, fix="Free some space.")
+
+    monkeypatch.setattr("tag2mask.data.corrections.writing._append", full)
+
+
+def test_a_mask_without_a_digest_counts_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    write_mask(tmp_path / "masks" / "a.png", MASK, CLASSES.colors)
+    (tmp_path / "decisions.jsonl").write_text('{"photo": "a", "verdict": "corrected"}\n')
+    with open_corrections(tmp_path, CLASSES) as writer:
+        file = writer.corrections.masks()["a"]
+        assert file == tmp_path / "masks" / "a.png" and np.array_equal(read_mask(file, 2), MASK)
+        before, content = writer.decisions["a"], file.read_bytes()
+        writer.write(Decision("a", "good"), np.zeros_like(MASK))
+        writer.restore(before, content)
+        assert file.read_bytes() == writer.corrections.mask_bytes("a") == content
+
+
+def test_a_mask_that_was_changed_by_hand_counts(tmp_path: Path) -> None:
+    with open_corrections(tmp_path, CLASSES) as writer:
+        for value in (1, 2, 1):
+            writer.write(Decision("a", "corrected"), np.full_like(MASK, value))
+    write_mask(tmp_path / "masks" / "a.png", MASK, CLASSES.colors)
+    with open_corrections(tmp_path, CLASSES) as writer:
+        writer.write(Decision("a", "corrected", ("cat",)))
+        file = writer.corrections.masks()["a"]
+    assert np.array_equal(read_mask(file, 2), MASK)
+
+
+def test_a_reader_keeps_the_masks_of_the_decisions_that_it_read(tmp_path: Path) -> None:
+    with open_corrections(tmp_path / "corrections", CLASSES) as writer:
+        writer.write(Decision("a/b", "corrected"), MASK)
+        read = read_corrections(tmp_path / "corrections")
+        for value in (0, 1):
+            writer.write(Decision("a/b", "good"), np.full_like(MASK, value))
+    copy_corrections(read, tmp_path / "copy", CLASSES)
+    copy = read_corrections(tmp_path / "copy")
+    assert np.array_equal(read_mask(copy.masks()["a/b"], 2), MASK)
+    assert copy.decisions == read.decisions and not (tmp_path / "copy" / "earlier").exists()

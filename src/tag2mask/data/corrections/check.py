@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from tag2mask.classes import BACKGROUND, IGNORE
+from tag2mask.classes import BACKGROUND, IGNORE, mask_id
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import CLASSES, Corrections
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
+from tag2mask.data.inventory_check import describe_photos
 from tag2mask.data.masks import read_mask_content
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
 from tag2mask.runtime.threads import ordered_map
@@ -56,16 +57,16 @@ def with_corrections(inventory: Inventory, corrections: Corrections) -> Inventor
 
 
 def correction_problems(
-    corrections: Corrections, sizes: Mapping[str, Size], classes: int
+    corrections: Corrections, sizes: Mapping[str, Size], inventory: Inventory
 ) -> list[DataProblem]:
     """Return what is wrong with the masks that were drawn or accepted.
 
     Args:
         corrections: what a person decided.
         sizes: (h, w) px of the data's readable photos, by id.
-        classes: number of foreground classes C.
+        inventory: the data, with the corrected tags.
     """
-    masks = corrections.masks()
+    masks, classes = corrections.masks(), len(inventory.class_names)
     missing = [
         DataProblem(
             f"photo {photo!r} was corrected, but its mask is missing "
@@ -76,36 +77,54 @@ def correction_problems(
         if photo in sizes and photo not in masks
     ]
 
-    def check(photo: str) -> list[DataProblem]:
+    def check(photo: str) -> DataProblem | frozenset[int]:
         try:
             found = read_mask_content(masks[photo], classes)
         except DataError as error:
-            return [DataProblem(f"corrected mask of photo {photo!r}: {error}")]
+            return DataProblem(f"corrected mask of photo {photo!r}: {error}")
         if found.size == sizes[photo]:
-            unlabeled = not found.values - {IGNORE}
-            return _void(photo, corrections) if unlabeled else []
+            return found.values if found.values - {IGNORE} else _void(photo, corrections)
         (height, width), (photo_height, photo_width) = found.size, sizes[photo]
-        return [
-            DataProblem(
-                f"corrected mask of photo {photo!r} has a different size: mask {width}x{height}, "
-                f"photo {photo_width}x{photo_height} px [{masks[photo]}]; draw it again, or "
-                "delete the decision"
-            )
-        ]
+        return DataProblem(
+            f"corrected mask of photo {photo!r} has a different size: mask {width}x{height}, "
+            f"photo {photo_width}x{photo_height} px [{masks[photo]}]; draw it again, or "
+            "delete the decision"
+        )
 
     known = [photo for photo in masks if photo in sizes]
-    return missing + [problem for found in ordered_map(check, known) for problem in found]
+    checked = dict(zip(known, ordered_map(check, known), strict=True))
+    wrong = [found for found in checked.values() if isinstance(found, DataProblem)]
+    values = {photo: own for photo, own in checked.items() if not isinstance(own, DataProblem)}
+    return missing + wrong + _untagged(values, inventory)
 
 
-def _void(photo: str, corrections: Corrections) -> list[DataProblem]:
+def _untagged(values: Mapping[str, frozenset[int]], inventory: Inventory) -> list[DataProblem]:
+    """Return a warning of masks with classes that their photos aren't tagged with."""
+    ids = {name: mask_id(tag) for tag, name in enumerate(inventory.class_names)}
+    untagged = [
+        entry
+        for entry in inventory.entries
+        if values.get(entry.id, frozenset())
+        - {BACKGROUND, IGNORE, *(ids[tag] for tag in entry.tags if tag in ids)}
+    ]
+    if not untagged:
+        return []
     return [
         DataProblem(
-            f"corrected mask of photo {photo!r} is {IGNORE} (not labeled) everywhere "
-            f"[{corrections.mask_file(photo)}]; write {BACKGROUND} for the background and 1, 2, "
-            "... for the classes",
+            "drawn or accepted masks show classes that the tags lack "
+            f"({describe_photos(untagged)}); correct the tags or the masks",
             warning=True,
         )
     ]
+
+
+def _void(photo: str, corrections: Corrections) -> DataProblem:
+    return DataProblem(
+        f"corrected mask of photo {photo!r} is {IGNORE} (not labeled) everywhere "
+        f"[{corrections.mask_file(photo)}]; write {BACKGROUND} for the background and 1, 2, "
+        "... for the classes",
+        warning=True,
+    )
 
 
 def _with_tags(entry: InventoryEntry, corrections: Corrections) -> InventoryEntry:

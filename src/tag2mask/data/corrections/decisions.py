@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ the mask was drawn; unsure: looked at, nothing follows."""
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Origin = Literal["review", "import", "hand"]
 """Where a decision was made: the review page, ``masks import --drawn``, or a file by hand."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class Decision:
         tags_added: class names that the data's tags lack, sorted.
         tags_removed: class names that are wrong among the data's tags, sorted.
         origin: where it was made.
-        at_random: whether the photo was shown because it was drawn at random.
+        looked_at: sha256 (hex) of the run's mask that the verdict is about; empty: not recorded.
         time: UTC, ISO 8601; empty: unknown.
+        mask: sha256 (hex) of the file of its mask; empty: not recorded, or it has none.
     """
 
     photo: str
@@ -43,14 +46,17 @@ class Decision:
     tags_added: tuple[str, ...] = ()
     tags_removed: tuple[str, ...] = ()
     origin: Origin = "hand"
-    at_random: bool = False
+    looked_at: str = ""
     time: str = ""
+    mask: str = ""
 
     def __post_init__(self) -> None:
         checked_id(self.photo)
         both = set(self.tags_added) & set(self.tags_removed)
         if both:
             raise ValueError(f"the tag {min(both)!r} is both added and removed")
+        if self.mask and not _SHA256.fullmatch(self.mask):
+            raise ValueError(f"the mask is {self.mask!r}, not a sha256")
 
 
 def decision_line(decision: Decision) -> bytes:
@@ -61,9 +67,11 @@ def decision_line(decision: Decision) -> bytes:
     if decision.tags_removed:
         values["tags_removed"] = decision.tags_removed
     values["origin"] = decision.origin
-    if decision.at_random:
-        values["at_random"] = True
+    if decision.looked_at:
+        values["looked_at"] = decision.looked_at
     values["time"] = decision.time
+    if decision.mask:
+        values["mask"] = decision.mask
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
@@ -128,8 +136,9 @@ def _decision(row: Any) -> Decision:
         tags_added=_names(row.get("tags_added", ())),
         tags_removed=_names(row.get("tags_removed", ())),
         origin=origin,
-        at_random=row.get("at_random", False) is True,
+        looked_at=str(row.get("looked_at", "")),
         time=str(row.get("time", "")),
+        mask=str(row.get("mask", "")),
     )
 
 

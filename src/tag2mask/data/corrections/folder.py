@@ -8,7 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tag2mask.artifacts.files import digest, read_json, write_bytes, write_json
+from tag2mask.artifacts.files import (
+    digest,
+    read_json,
+    readable_os_errors,
+    write_bytes,
+    write_json,
+)
 from tag2mask.artifacts.items import named_path
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import (
@@ -24,7 +30,11 @@ from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 CORRECTIONS = "corrections"
 """Name of the folder in a run, and of the copy in ``prepare/`` that the steps read."""
 MASKS = "masks"
+EARLIER = "earlier"
+"""Folder of the masks that later decisions replaced, and of those that are being written."""
 CLASSES = "classes.json"
+ASKED = "asked.json"
+"""The photos that a person is asked for, and the random samples of them."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +52,12 @@ class Corrections:
     class_names: tuple[str, ...] | None = None
 
     def mask_file(self, photo: str) -> Path:
-        """Return where a photo's mask is, if it has one."""
+        """Return where the mask of a photo belongs; see `masks_of` for the file that counts."""
         return named_path(self.path / MASKS, photo, ".png")
+
+    def earlier_file(self, photo: str, sha256: str) -> Path:
+        """Return where a mask of a photo is before it is the current one, and afterwards."""
+        return named_path(self.path / EARLIER, f"{photo}/{sha256}", ".png")
 
     def ids(self, *verdicts: Verdict) -> list[str]:
         """Return the photos with one of these verdicts."""
@@ -67,9 +81,48 @@ class Corrections:
         return self.masks_of(self.sure)
 
     def masks_of(self, photos: Iterable[str]) -> dict[str, Path]:
-        """Return the files of those photos that have a mask."""
-        files = {photo: self.mask_file(photo) for photo in photos}
-        return {photo: file for photo, file in files.items() if file.is_file()}
+        """Return the files of those photos that have a mask.
+
+        Raises:
+            RunFolderError: no permission to read one.
+        """
+        files = {photo: self._mask(photo) for photo in photos}
+        return {photo: file for photo, file in files.items() if file is not None}
+
+    def _mask(self, photo: str) -> Path | None:
+        current = self.mask_file(photo)
+        for file, sha256 in self._recorded(photo):
+            with suppress(FileNotFoundError):
+                if file.is_file() and digest(file) == sha256:
+                    return file
+        return current if current.is_file() else None
+
+    def mask_bytes(self, photo: str) -> bytes | None:
+        """Return the content of a photo's mask; None: it has none.
+
+        It is that of the decision, even if another one is written at the same time.
+
+        Raises:
+            RunFolderError: no permission to read it.
+        """
+        for file, sha256 in self._recorded(photo):
+            content = _content(file)
+            if content is not None and hashlib.sha256(content).hexdigest() == sha256:
+                return content
+        return _content(self.mask_file(photo))
+
+    def _recorded(self, photo: str) -> Iterator[tuple[Path, str]]:
+        """Yield the files that may be the recorded mask of a decision, and its sha256.
+
+        A mask is written before the decision and is the current one after it, and the earlier one
+        is kept. If no file is the recorded mask, the current one was changed by hand and counts.
+        """
+        own = self.decisions.get(photo)
+        if own is not None and own.mask:
+            current = self.mask_file(photo)
+            # Twice, as a writer may move the mask there meanwhile.
+            for file in (current, self.earlier_file(photo, own.mask), current):
+                yield file, own.mask
 
     def counts(self, photos: Collection[str]) -> dict[str, int]:
         """Count the masks of some photos by how they came about, for a manifest."""
@@ -178,14 +231,24 @@ def copy_corrections(corrections: Corrections, folder: Path, classes: ClassSet) 
     Raises:
         RunFolderError: the folder can't be written.
     """
-    copy, masks = Corrections(folder, corrections.decisions), corrections.masks()
-    for photo, file in masks.items():
-        write_bytes(copy.mask_file(photo), file.read_bytes(), durable=False)
-    for stale in set(_mask_files(folder)) - {copy.mask_file(photo) for photo in masks}:
+    copy = Corrections(folder, corrections.decisions)
+    copied: set[Path] = set()
+    for photo in corrections.sure:
+        content = corrections.mask_bytes(photo)
+        if content is not None:
+            write_bytes(copy.mask_file(photo), content, durable=False)
+            copied.add(copy.mask_file(photo))
+    for stale in set(_mask_files(folder)) - copied:
         stale.unlink(missing_ok=True)
     write_json(folder / CLASSES, {"names": classes.names})
     lines = (decision_line(decision) for decision in corrections.decisions.values())
     write_bytes(folder / DECISIONS, b"".join(lines))
+
+
+def _content(file: Path) -> bytes | None:
+    with readable_os_errors(file), suppress(FileNotFoundError, IsADirectoryError):
+        return file.read_bytes()
+    return None
 
 
 def _mask_files(folder: Path) -> Iterator[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import zlib
 from collections.abc import Iterator
@@ -13,7 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import atomic_write, readable_os_errors, write_bytes, write_json
+from tag2mask.artifacts.files import (
+    digest,
+    make_folder,
+    readable_os_errors,
+    write_bytes,
+    write_json,
+)
 from tag2mask.artifacts.lock import folder_lock
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.check import check_same_classes
@@ -49,12 +57,12 @@ class CorrectionsWriter:
         return Corrections(self.folder, self.decisions, self.classes.names)
 
     def write(self, decision: Decision, mask: NDArray[np.uint8] | None = None) -> Decision:
-        """Write a decision, and its mask before it; both are on the disk when this returns.
+        """Write a decision and its mask; both are on the disk when this returns.
 
         Args:
             decision: its time is set if it has none.
             mask: the mask that was drawn or accepted, uint8 (h, w) of mask ids; None: the photo's
-                file is left as it is.
+                mask stays as it is.
 
         Returns:
             The decision as written.
@@ -62,37 +70,58 @@ class CorrectionsWriter:
         Raises:
             RunFolderError: the disk is full, or the folder can't be written; nothing is decided.
         """
-        if mask is None:
-            return self._append(decision)
-        before = self.mask_bytes(decision.photo)
-        write_correction_mask(self.corrections.mask_file(decision.photo), mask, self.classes)
-        try:
-            return self._append(decision)
-        except Tag2MaskError:  # the earlier decision keeps its mask
-            with suppress(Tag2MaskError):
-                self._put(decision.photo, before)
-            raise
+        if mask is not None:
+            return self._write_with(decision, encoded_mask(mask, self.classes))
+        kept = self.corrections.masks_of([decision.photo]).get(decision.photo)
+        return self._append(replace(decision, mask="" if kept is None else digest(kept)))
 
     def restore(self, decision: Decision, mask: bytes | None) -> Decision:
-        """Write an earlier decision again, with the file of its mask as `mask_bytes` returned it.
+        """Write an earlier decision again, with the mask that `Corrections.mask_bytes` returned.
 
         Raises:
             RunFolderError: as `write`.
         """
-        self._put(decision.photo, mask)
-        return self._append(replace(decision, time=""))
+        decision = replace(decision, time="")
+        if mask is not None:
+            return self._write_with(decision, mask)
+        try:
+            # Before the line: until that is written, the digest of the last decision finds its
+            # mask among the earlier ones.
+            self._keep_current(decision.photo)
+            return self._append(replace(decision, mask=""))
+        finally:
+            self.settle(decision.photo)
 
-    def mask_bytes(self, photo: str) -> bytes | None:
-        """Return the content of a photo's mask file; None: it has none."""
-        path = self.corrections.mask_file(photo)
-        return path.read_bytes() if path.is_file() else None
+    def _write_with(self, decision: Decision, mask: bytes) -> Decision:
+        """Write a mask, the decision, and make the mask the current one, in this order.
 
-    def _put(self, photo: str, mask: bytes | None) -> None:
-        path = self.corrections.mask_file(photo)
-        if mask is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_bytes(path, mask)
+        A decision has its own mask whenever the process is killed: the line has the mask's digest,
+        and nothing is overwritten.
+        """
+        sha256 = hashlib.sha256(mask).hexdigest()
+        write_bytes(self.corrections.earlier_file(decision.photo, sha256), mask)
+        written = self._append(replace(decision, mask=sha256))
+        self.settle(decision.photo)
+        return written
+
+    def settle(self, photo: str) -> None:
+        """Make the mask of a photo's decision the current one, unless it is."""
+        current = self.corrections.mask_file(photo)
+        with suppress(OSError, Tag2MaskError):  # it counts where it is, too
+            mask = self.corrections.masks_of([photo]).get(photo, current)
+            if mask != current:
+                self._keep_current(photo)
+                make_folder(current.parent)
+                mask.replace(current)
+
+    def _keep_current(self, photo: str) -> None:
+        """Move the current mask of a photo to the earlier ones."""
+        current = self.corrections.mask_file(photo)
+        if current.is_file():
+            earlier = self.corrections.earlier_file(photo, digest(current))
+            make_folder(earlier.parent)
+            with readable_os_errors(earlier):
+                current.replace(earlier)
 
     def _append(self, decision: Decision) -> Decision:
         if not decision.time:
@@ -122,18 +151,18 @@ def open_corrections(folder: Path, classes: ClassSet) -> Iterator[CorrectionsWri
         if not (folder / CLASSES).is_file():
             write_json(folder / CLASSES, {"names": classes.names})
         _append(folder / DECISIONS, b"")
-        yield CorrectionsWriter(folder, classes, decisions)
+        writer = CorrectionsWriter(folder, classes, decisions)
+        for photo in decisions:
+            writer.settle(photo)
+        yield writer
 
 
-def write_correction_mask(path: Path, mask: NDArray[np.uint8], classes: ClassSet) -> None:
-    """Write a mask as a palette PNG, atomically, and wait until it is on the disk.
-
-    Raises:
-        RunFolderError: the disk is full or the folder may not be written.
-    """
+def encoded_mask(mask: NDArray[np.uint8], classes: ClassSet) -> bytes:
+    """Return the palette PNG of a mask, uint8 (h, w) of mask ids."""
+    content = io.BytesIO()
     image = palette_image(mask, classes.colors)
-    with atomic_write(path) as temporary:
-        image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)  # as in `write_mask`
+    image.save(content, format="PNG", compress_type=zlib.Z_RLE)  # as in `write_mask`
+    return content.getvalue()
 
 
 def _append(path: Path, line: bytes) -> None:
