@@ -40,7 +40,7 @@ export async function openPhoto(place) {
 
 /** Whether the photo in sight has no drawing that would be lost, or it may be. */
 export function mayLeaveDrawing() {
-  return !now.photo?.dirty || confirm("The drawing isn't saved. Leave it?");
+  return !now.photo?.dirty || confirm("The drawing isn't saved. Discard it?");
 }
 
 export async function showMask(name) {

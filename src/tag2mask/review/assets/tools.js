@@ -1,5 +1,6 @@
 // Tools that draw on the mask: brush, eraser, fill, superpixels; by pointer or by cursor.
 import { canvas, draw, movePhoto, pointOf, size, zoom } from "./canvas.js";
+import { mayDraw } from "./decisions.js";
 import { loadRegions } from "./network.js";
 import { showPanel } from "./panel.js";
 import { $, notice, now, tool } from "./state.js";
@@ -19,6 +20,8 @@ function begin() {
     photo.forgotStrokes = true;
   }
   photo.dirty = true;
+  $("layer").value = "mask";  // the view that shows strokes of every class
+  $("only").value = "";
   showPanel();
   return photo.drawing;
 }
@@ -67,7 +70,7 @@ function fill(target, x, y) {
 }
 async function superpixel(x, y) {
   const photo = now.photo, regions = await loadRegions(photo);
-  if (photo !== now.photo || !regions) return;
+  if (photo !== now.photo || !regions || !mayDraw()) return;
   const target = begin();
   const { width, values } = regions, chosen = values[Math.floor(y) * width + Math.floor(x)];
   for (let i = 0; i < values.length; i++) if (values[i] === chosen) target.values[i] = label();
@@ -76,7 +79,7 @@ async function superpixel(x, y) {
 /** Uses the tool at a pixel; returns the drawing that a stroke goes on with, or null. */
 function useTool(x, y) {
   const [width, height] = size();
-  if (!now.photo?.image || x < 0 || y < 0 || x >= width || y >= height) return null;
+  if (!now.photo?.image || x < 0 || y < 0 || x >= width || y >= height || !mayDraw()) return null;
   if (tool.name === "superpixel") {
     superpixel(x, y).catch(error => notice(error.message));
     return null;
