@@ -20,6 +20,9 @@ function cycle(select) {
 function decideFrom(verdict) {
   const button = $("verdicts").querySelector(`[data-verdict=${verdict}]`);
   if (!button.disabled) decide(verdict);
+  else if (verdict === "corrected") notice("Nothing is drawn.");
+  else if (now.photo.dirty) notice("The mask was changed: press s to save the drawing.");
+  else notice("This photo has no mask to accept.");
 }
 function nextOpacity() {
   $("opacity").value = (+$("opacity").value + 25) % 125;
@@ -53,22 +56,35 @@ function usedAsDigit(event) {
   else if (name !== undefined && label) toggleTag(name);
   return true;
 }
+let isByPointer = false;  // how the control that has the focus got it
+/** Whether the control that has the focus needs a key itself. */
+function isOfControl({ target, key }) {
+  if (target instanceof HTMLButtonElement) return key === "Enter";
+  if (target instanceof HTMLInputElement) return /^(Arrow|Page|Home|End)/.test(key);
+  // Letters choose an option, but not after a mouse chose one: then they are the page's.
+  return target instanceof HTMLSelectElement
+    && (/^(Arrow|Page|Home|End|Enter)/.test(key) || !isByPointer);
+}
 document.onkeydown = event => {
+  if (event.key === "Tab") isByPointer = false;
   if (!now.photo) return;
-  const target = event.target;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;  // Caps Lock
   if (event.ctrlKey || event.metaKey || event.altKey) {
-    if (event.key !== "z" || event.altKey) return;
+    if (key !== "z" || event.altKey || event.shiftKey) return;
     undo();
   } else {
-    if (target instanceof HTMLSelectElement || target instanceof HTMLInputElement) return;
-    if (event.key === "Enter" && target instanceof HTMLButtonElement) return;
-    if (!(target === canvas && usedOnCanvas(event)) && !usedAsDigit(event)) {
-      if (!keys[event.key]) return;
-      keys[event.key]();
+    if (isOfControl(event)) return;
+    if (!(event.target === canvas && usedOnCanvas(event)) && !usedAsDigit(event)) {
+      if (!keys[key]) return;
+      keys[key]();
     }
   }
   event.preventDefault();
 };
+document.addEventListener("pointerdown", () => { isByPointer = true; });
+document.addEventListener("change", ({ target }) => {
+  if (isByPointer) target.blur();  // leaves the arrows to the page, too
+});
 
 /** Calls a function with the button of a group that is clicked. */
 function onButton(group, action) {
@@ -78,7 +94,10 @@ function onButton(group, action) {
   };
 }
 onButton("queue", ({ place }) => leaveFor(+place));
-onButton("verdicts", ({ verdict }) => decide(verdict));
+onButton("verdicts", ({ verdict }) => {
+  canvas.focus({ preventScroll: true });  // Space and Enter must not decide the next photo, too
+  decide(verdict);
+});
 onButton("tags", ({ tag }) => toggleTag(tag));
 onButton("tools", ({ tool: name }) => chooseTool(name));
 onButton("classes", ({ label }) => chooseLabel(+label));
