@@ -50,9 +50,6 @@ def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
         "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=drawn
     )
     filled = loaded_photo(page)
-    page.click("#tools [data-tool=superpixel]")
-    page.mouse.click(*middle)
-    page.wait_for_selector("#verdicts [data-verdict=corrected]:not([disabled])")
     page.click("#tools [data-tool=fill]")
     page.click("#classes [data-label='255']")
     page.mouse.click(middle[0] - 30, middle[1])

@@ -5,7 +5,7 @@ import { $, IGNORED, colorOf, maskInSight, now, rowInSight, setBusy, tool } from
 export const canvas = $("canvas");
 const context = canvas.getContext("2d");
 const layer = document.createElement("canvas"), layerContext = layer.getContext("2d");
-const view = { scale: 1, x: 0, y: 0 };
+const view = { scale: 1, x: 0, y: 0, isWhole: true };
 const SMALLEST_SCALE = .05, LARGEST_SCALE = 40;
 const DISAGREEMENT = 0xff00a5ff;  // orange, as the bytes of a pixel are stored
 
@@ -19,8 +19,12 @@ export function wholePhoto() {
   view.scale = Math.min(box.width / width, box.height / height) || 1;
   view.x = (box.width - width * view.scale) / 2;
   view.y = (box.height - height * view.scale) / 2;
+  view.isWhole = true;
   draw();
 }
+new ResizeObserver(() => {
+  if (now.photo?.image && view.isWhole) wholePhoto(); else draw();
+}).observe(canvas);
 export function zoom(factor, x, y) {
   const box = canvas.getBoundingClientRect();
   x ??= box.width / 2;
@@ -29,11 +33,13 @@ export function zoom(factor, x, y) {
   view.x = x - (x - view.x) * scale / view.scale;
   view.y = y - (y - view.y) * scale / view.scale;
   view.scale = scale;
+  view.isWhole = false;
   draw();
 }
 export function movePhoto(dx, dy) {
   view.x += dx;
   view.y += dy;
+  view.isWhole = false;
   draw();
 }
 /** The pixel of the photo under a pointer. */

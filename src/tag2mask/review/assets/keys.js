@@ -116,7 +116,6 @@ $("help-button").onclick = () => {
   $("help").hidden = !$("help").hidden;
   $("help-button").setAttribute("aria-expanded", String(!$("help").hidden));
 };
-addEventListener("resize", () => now.photo?.image && wholePhoto());
 addEventListener("beforeunload", event => {
   if (isWaiting() || now.photo?.dirty) event.preventDefault();
 });
