@@ -86,3 +86,8 @@ def canvas(page: Any) -> bytes:
 
 def is_pressed(page: Any, tag: str) -> bool:
     return page.get_attribute(f"#tags [data-tag={tag}]", "aria-pressed") == "true"
+
+
+def digit_of(page: Any, label: int) -> str:
+    """Return the digit that chooses a class on the photo in sight."""
+    return str(page.text_content(f"#classes [data-label='{label}'] kbd"))

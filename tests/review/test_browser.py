@@ -15,6 +15,7 @@ from served_page import (
     Served,
     canvas,
     close,
+    digit_of,
     is_pressed,
     loaded_photo,
     opened,
@@ -109,7 +110,7 @@ def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:
     page = opened(browser, served.address)
     first = photo_of(page)
     had = [name for name in CLASSES.names if is_pressed(page, name)]
-    page.keyboard.press("Shift+Digit2")
+    page.keyboard.press(f"Shift+Digit{digit_of(page, 2)}")
     settle(page)
     own = served.corrections.decisions[first]
     assert ("dog" in own.tags_removed) == ("dog" in had)
@@ -156,7 +157,7 @@ def test_a_drawing_is_kept_where_the_run_changes_meanwhile(browser: Any, served:
     page = opened(browser, served.address)
     photo = loaded_photo(page)
     page.focus("#canvas")
-    for key in ("2", "Space"):
+    for key in (digit_of(page, 2), "Space"):
         page.keyboard.press(key)
     manifest = served.run / "pseudo-masks" / "manifest.json"
     manifest.write_text(manifest.read_text() + "\n")
@@ -229,7 +230,7 @@ def test_fill_and_eraser_change_the_mask(browser: Any, served: Served) -> None:
     page = opened(browser, served.address)
     photo = loaded_photo(page)
     page.focus("#canvas")
-    for key in ("3", "f", "Space", "e", "Space"):
+    for key in (digit_of(page, 3), "f", "Space", "e", "Space"):
         page.keyboard.press(key)
     press_and_wait(page, "s")
     before = read_mask(served.run / "pseudo-masks" / "masks" / f"{photo}.png", 3)
@@ -246,7 +247,7 @@ def test_early_strokes_stay_where_undo_ends(browser: Any, served: Served) -> Non
     page = opened(browser, served.address)
     photo = loaded_photo(page)
     page.focus("#canvas")
-    for key in ("3", "f", "Space", "d", "2"):
+    for key in (digit_of(page, 3), "f", "Space", "d", digit_of(page, 2)):
         page.keyboard.press(key)
     for key in ("Space",) * 31 + ("z",) * 31:
         page.keyboard.press(key)

@@ -1,10 +1,10 @@
 // Verdicts and tags: one decision is written at a time, and kept here until it is.
 import { draw } from "./canvas.js";
 import { forgetPictures, loadRun, post } from "./network.js";
-import { showPanel } from "./panel.js";
+import { chooseLabel, showPanel } from "./panel.js";
 import { mayLeaveDrawing, openPhoto } from "./photo.js";
 import { describe, listPhotos, placeAfter, showProgress } from "./queue.js";
-import { $, notice, now, rowInSight, setBusy } from "./state.js";
+import { $, notice, now, rowInSight, setBusy, tool } from "./state.js";
 import { dropDrawing, undoStroke } from "./tools.js";
 
 const CHANGED = 409, RETRY_MS = 3000;
@@ -115,7 +115,7 @@ export function toggleTag(name) {
 /** Loads the run again after it changed, or another page decided; a drawing stays. */
 async function reload(place) {
   const { id } = now.run.photos[place], before = now.photo;
-  const kept = before?.place === place && before.dirty ? before : null;
+  const kept = before?.place === place && before.dirty ? before : null, { label } = tool;
   try {
     now.run = await loadRun();
   } catch (error) {
@@ -130,6 +130,7 @@ async function reload(place) {
   if (!kept || found < 0 || now.at !== found) return;
   const { drawing, strokes, forgotStrokes } = kept;
   Object.assign(now.photo, { drawing, strokes, forgotStrokes, dirty: true });
+  chooseLabel(label);
   showPanel();
   draw();
 }

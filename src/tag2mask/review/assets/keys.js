@@ -1,7 +1,7 @@
 // Keys, buttons and choices: what each of them does.
 import { canvas, changeView, draw, wholePhoto, zoom } from "./canvas.js";
 import { decide, isWaiting, leaveFor, toggleTag, undo } from "./decisions.js";
-import { chooseLabel, chooseTool } from "./panel.js";
+import { chooseLabel, chooseTool, stepLabel } from "./panel.js";
 import { showMask } from "./photo.js";
 import { listPhotos, placeAfter } from "./queue.js";
 import { $, IGNORED, notice, now, tool } from "./state.js";
@@ -35,6 +35,7 @@ const keys = {
   d: () => chooseTool("brush"), e: () => chooseTool("eraser"), f: () => chooseTool("fill"),
   x: () => chooseTool("superpixel"), i: () => chooseLabel(IGNORED),
   "[": () => resizeTool(tool.size - 2), "]": () => resizeTool(tool.size + 2),
+  ",": () => stepLabel(-1), ".": () => stepLabel(1),
   v: () => cycle($("layer")), m: () => cycle($("masks")), c: () => cycle($("only")), o: nextOpacity,
   "+": () => zoom(CLOSER), "-": () => zoom(FARTHER), r: wholePhoto,
   h: () => $("help-button").click(),
@@ -47,13 +48,13 @@ function usedOnCanvas(event) {
   else return false;
   return true;
 }
-/** Whether a digit chooses a class, or with Shift a tag. */
+/** Whether a digit chooses a class by its number on this photo, or with Shift a tag. */
 function usedAsDigit(event) {
   const digit = /^Digit(\d)$/.exec(event.code);
   if (!digit) return false;
-  const label = +digit[1], name = now.run.classes[label];
-  if (name !== undefined && !event.shiftKey) chooseLabel(label);
-  else if (name !== undefined && label) toggleTag(name);
+  const label = [0, ...now.photo.labels][+digit[1]];
+  if (label !== undefined && !event.shiftKey) chooseLabel(label);
+  else if (label) toggleTag(now.run.classes[label]);
   return true;
 }
 let isByPointer = false;  // how the control that has the focus got it

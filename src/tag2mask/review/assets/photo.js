@@ -1,7 +1,7 @@
 // The photo in sight: opening one, and choosing which of its masks is shown.
 import { changeView, draw, wholePhoto } from "./canvas.js";
 import { loadPicture } from "./network.js";
-import { showPanel } from "./panel.js";
+import { labelsFor, showClasses, showPanel } from "./panel.js";
 import { describe, placeAfter, scrollTo } from "./queue.js";
 import { $, notice, now, setBusy, tool } from "./state.js";
 import { dropDrawing } from "./tools.js";
@@ -11,9 +11,11 @@ let openings = 0;
 export async function openPhoto(place) {
   const before = now.at, mine = ++openings, own = now.run.photos[place];
   const photo = { place, masks: {}, name: own.masks[0] || "", maps: {}, regions: null, image: null,
-    drawing: null, strokes: [], forgotStrokes: false, dirty: false, tags: new Set(own.tags) };
+    drawing: null, strokes: [], forgotStrokes: false, dirty: false, tags: new Set(own.tags),
+    labels: labelsFor(own.tags) };
   now.at = place;
   now.photo = photo;
+  if (own.tags.length) tool.label = photo.labels[0];
   tool.cursor = null;
   setBusy("loading", true);
   describe(before);
@@ -21,6 +23,7 @@ export async function openPhoto(place) {
   scrollTo(place);
   $("caption").textContent = [own.id, own.split].filter(Boolean).join(" · ");
   $("problem").hidden = true;
+  showClasses();
   showPanel();
   try {
     const [image] = await Promise.all([loadPicture(place), changeView()]);

@@ -1,7 +1,7 @@
 // The review page: starts it, and asks its server every few seconds whether all is as it was.
 import "./keys.js";
 import { isAlive, loadRun } from "./network.js";
-import { buildPanel } from "./panel.js";
+import { showRun } from "./panel.js";
 import { openPhoto } from "./photo.js";
 import { listPhotos } from "./queue.js";
 import { $, notice, now } from "./state.js";
@@ -26,7 +26,7 @@ async function watch() {
 }
 async function start() {
   now.run = await loadRun();
-  buildPanel();
+  showRun();
   listPhotos();
   const first = now.run.photos.findIndex(own => !own.verdict);
   await openPhoto(Math.max(0, first));
