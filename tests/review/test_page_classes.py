@@ -63,3 +63,40 @@ def test_keys_choose_the_previous_and_the_next_class(browser: Any, served: Serve
         page.keyboard.press(",")
         assert chosen(page) == name
     close(page)
+
+
+def test_a_drawn_class_becomes_a_tag_once_it_is_saved(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    photo = open_with_tags(page, ["dog"])
+    page.focus("#canvas")
+    page.keyboard.press("Space")
+    assert page.is_hidden("#new-tags")  # a dog is no news
+    page.keyboard.press("3")
+    page.keyboard.press("Space")
+    assert "adds to the tags: bird" in page.inner_text("#new-tags")
+    page.keyboard.press("z")
+    assert page.is_hidden("#new-tags")
+    page.keyboard.press("Space")
+    press_and_wait(page, "s")
+    own = served.corrections.decisions[photo]
+    assert (own.verdict, own.tags_added, own.tags_removed) == ("corrected", ("bird",), ())
+    settle(page)
+    page.keyboard.press("z")
+    page.wait_for_function(
+        "name => document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
+    )
+    settle(page)
+    assert tags_of(page) == ["dog"] and served.corrections.decisions[photo].tags_added == ()
+    close(page)
+
+
+def test_a_validation_photo_is_shown_as_one(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    seen = set()
+    while seen != {"train", "val"}:
+        loaded_photo(page)
+        split = page.text_content("#caption").rpartition(" · ")[2]
+        assert page.is_visible("#validation") == (split == "val")
+        seen.add(split)
+        press_and_wait(page, "n")
+    close(page)

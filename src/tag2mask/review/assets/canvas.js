@@ -25,6 +25,7 @@ export function wholePhoto() {
 new ResizeObserver(() => {
   if (now.photo?.image && view.isWhole) wholePhoto(); else draw();
 }).observe(canvas);
+export function isWhole() { return view.isWhole; }
 export function zoom(factor, x, y) {
   const box = canvas.getBoundingClientRect();
   x ??= box.width / 2;
@@ -57,6 +58,7 @@ export function draw() {
 }
 function paint() {
   const box = canvas.getBoundingClientRect(), ratio = devicePixelRatio || 1;
+  canvas.classList.toggle("scrolls", tool.name === "move" && view.isWhole);
   canvas.width = Math.round(box.width * ratio);
   canvas.height = Math.round(box.height * ratio);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);

@@ -1,7 +1,7 @@
 // Verdicts and tags: one decision is written at a time, and kept here until it is.
 import { draw } from "./canvas.js";
 import { forgetPictures, loadRun, post } from "./network.js";
-import { chooseLabel, showPanel } from "./panel.js";
+import { chooseLabel, drawnTags, showPanel } from "./panel.js";
 import { mayLeaveDrawing, openPhoto } from "./photo.js";
 import { describe, listPhotos, placeAfter, showProgress } from "./queue.js";
 import { $, notice, now, rowInSight, setBusy, tool } from "./state.js";
@@ -41,8 +41,9 @@ async function write(verdict, { tagsOnly = false } = {}) {
     if (!tagsOnly || !later) later = { place: photo.place, verdict, tagsOnly };
     return;
   }
-  const { place, name } = photo, tags = [...photo.tags];
-  const drawing = verdict === "corrected" && !tagsOnly ? photo.drawing : null;
+  const { place, name } = photo, isDrawn = verdict === "corrected" && !tagsOnly;
+  const tags = [...photo.tags, ...isDrawn ? drawnTags() : []];
+  const drawing = isDrawn ? photo.drawing : null;
   waiting = { place, tags, name, verdict, drawing, tagsOnly, failed: false };
   setBusy("saving", true);
   await sendWaiting();

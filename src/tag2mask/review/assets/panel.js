@@ -1,4 +1,5 @@
 // The panel: verdicts, tags, choices of the view, tools and classes.
+import { draw } from "./canvas.js";
 import { showProgress } from "./queue.js";
 import { $, IGNORED, colorOf, now, rowInSight, tool } from "./state.js";
 
@@ -47,6 +48,13 @@ function buttonWith(key, name, modifier = "") {
   return button;
 }
 
+/** The classes of the drawing that aren't tags of the photo: saving it adds them. */
+export function drawnTags() {
+  const { drawing, tags } = now.photo, { classes } = now.run;
+  const isDrawn = new Uint8Array(256);
+  for (const label of drawing?.values ?? []) isDrawn[label] = 1;
+  return classes.filter((name, label) => label && isDrawn[label] && !tags.has(name));
+}
 /** Shows what is decided and can be decided about the photo in sight. */
 export function showPanel() {
   const own = rowInSight(), photo = now.photo;
@@ -56,6 +64,9 @@ export function showPanel() {
     if (verdict === "corrected") button.disabled = !photo.dirty;
     if (verdict === "good") button.disabled = !own.masks.length || photo.dirty;
   }
+  const added = drawnTags();
+  $("new-tags").textContent = `Saving adds to the tags: ${added.join(", ")}`;
+  $("new-tags").hidden = !added.length;
   $("masks").replaceChildren(...own.masks.map(name => new Option(name, name)));
   $("masks").value = photo.name;
   for (const button of $("tags").children)
@@ -69,7 +80,7 @@ export function showTools() {
   for (const button of $("classes").children)
     button.setAttribute("aria-pressed", String(+button.dataset.label === tool.label));
 }
-export function chooseTool(name) { tool.name = name; showTools(); }
+export function chooseTool(name) { tool.name = name; showTools(); draw(); }
 export function chooseLabel(label) { tool.label = label; showTools(); }
 /** Chooses the class so many after the chosen one, around the end. */
 export function stepLabel(by) {

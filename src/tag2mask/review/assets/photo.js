@@ -22,6 +22,7 @@ export async function openPhoto(place) {
   describe(place);
   scrollTo(place);
   $("caption").textContent = [own.id, own.split].filter(Boolean).join(" · ");
+  $("validation").hidden = own.split !== "val";
   $("problem").hidden = true;
   showClasses();
   showPanel();

@@ -11,7 +11,9 @@ export const $ = id => document.getElementById(id);
  * photo: what is loaded and drawn of it.
  */
 export const now = { run: null, shown: [], at: -1, photo: null };
-export const tool = { name: "brush", label: 1, size: 12, cursor: null };
+// A finger that scrolls must not paint: there, the brush is to be chosen.
+export const tool = { name: matchMedia("(pointer: coarse)").matches ? "move" : "brush", label: 1,
+  size: 12, cursor: null };
 
 export function rowInSight() { return now.run.photos[now.at]; }
 export function maskInSight() {

@@ -1,5 +1,5 @@
 // Tools that draw on the mask: brush, eraser, fill, superpixels; by pointer or by cursor.
-import { canvas, draw, movePhoto, pointOf, size, zoom } from "./canvas.js";
+import { canvas, draw, isWhole, movePhoto, pointOf, size, zoom } from "./canvas.js";
 import { mayDraw } from "./decisions.js";
 import { loadRegions } from "./network.js";
 import { showPanel } from "./panel.js";
@@ -22,7 +22,6 @@ function begin() {
   photo.dirty = true;
   $("layer").value = "mask";  // the view that shows strokes of every class
   $("only").value = "";
-  showPanel();
   return photo.drawing;
 }
 export function undoStroke() {
@@ -74,6 +73,7 @@ async function superpixel(x, y) {
   const target = begin();
   const { width, values } = regions, chosen = values[Math.floor(y) * width + Math.floor(x)];
   for (let i = 0; i < values.length; i++) if (values[i] === chosen) target.values[i] = label();
+  showPanel();
   draw();
 }
 /** Uses the tool at a pixel; returns the drawing that a stroke goes on with, or null. */
@@ -86,6 +86,7 @@ function useTool(x, y) {
   }
   const target = begin();
   if (tool.name === "fill") fill(target, x, y); else dab(target, x, y);
+  showPanel();
   draw();
   return tool.name === "fill" ? null : target;
 }
@@ -138,6 +139,7 @@ canvas.onpointermove = event => {
     const x = (event.clientX + other.clientX) / 2, y = (event.clientY + other.clientY) / 2;
     zoom(apart(event) / Math.max(1, apart(before)), x - box.left, y - box.top);
   } else if (stroke?.move) {
+    if (isWhole() && event.pointerType === "touch") return;  // that scrolls the page
     movePhoto(event.clientX - before.clientX, event.clientY - before.clientY);
   } else if (stroke?.target) {
     const point = pointOf(event);
@@ -148,6 +150,7 @@ canvas.onpointermove = event => {
 };
 canvas.onpointerup = canvas.onpointercancel = event => {
   pointers.delete(event.pointerId);
+  if (stroke?.target) showPanel();
   if (!pointers.size) stroke = null;
 };
 canvas.addEventListener("wheel", event => {
