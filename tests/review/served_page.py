@@ -13,10 +13,10 @@ from tag2mask.data.corrections.folder import Corrections, read_corrections
 class Served:
     """A run with its page's server in a process of its own."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, *options: str) -> None:
         self.run = run
         self.process = subprocess.Popen(
-            [*command("review", run, "--no-browser", "--port", "0")],
+            [*command("review", run, "--no-browser", *(options or ("--port", "0")))],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -4,7 +4,7 @@ import { decide, isWaiting, leaveFor, toggleTag, undo } from "./decisions.js";
 import { chooseLabel, chooseTool, stepLabel } from "./panel.js";
 import { showMask } from "./photo.js";
 import { listPhotos, placeAfter } from "./queue.js";
-import { $, IGNORED, notice, now, tool } from "./state.js";
+import { $, IGNORED, notice, now, report, tool } from "./state.js";
 import { drawAtCursor, moveCursor, resizeTool } from "./tools.js";
 
 const CLOSER = 1.25, FARTHER = .8;
@@ -110,7 +110,7 @@ $("farther").onclick = () => zoom(FARTHER);
 $("whole").onclick = wholePhoto;
 $("size").oninput = () => resizeTool(+$("size").value);
 $("opacity").oninput = draw;
-$("layer").onchange = $("only").onchange = () => changeView().catch(error => notice(error.message));
+$("layer").onchange = $("only").onchange = () => changeView().catch(report);
 $("masks").onchange = () => showMask($("masks").value);
 $("filter").onchange = listPhotos;
 $("help-button").onclick = () => {

@@ -3,7 +3,7 @@ import { changeView, draw, wholePhoto } from "./canvas.js";
 import { loadPicture } from "./network.js";
 import { labelsFor, showClasses, showPanel } from "./panel.js";
 import { describe, placeAfter, scrollTo } from "./queue.js";
-import { $, notice, now, setBusy, tool } from "./state.js";
+import { $, now, report, sentence, setBusy, tool } from "./state.js";
 import { dropDrawing } from "./tools.js";
 
 let openings = 0;
@@ -35,7 +35,7 @@ export async function openPhoto(place) {
     if (next !== undefined) loadPicture(next).catch(() => {});
   } catch (error) {
     if (mine !== openings) return;
-    $("problem").textContent = error.message;
+    $("problem").textContent = sentence(error.message);
     $("problem").hidden = false;
   }
   setBusy("loading", false);
@@ -52,5 +52,5 @@ export async function showMask(name) {
   now.photo.name = name;
   dropDrawing();
   showPanel();
-  await changeView().catch(error => notice(error.message));
+  await changeView().catch(report);
 }

@@ -25,6 +25,11 @@ export function notice(text) {
   $("notice").hidden = !text;
 }
 
+export function sentence(text) {
+  return text[0].toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
+}
+export function report(error) { notice(sentence(error.message)); }
+
 const busy = new Set();
 /** Says for whoever can't see it that a photo is loaded, or a decision isn't written yet. */
 export function setBusy(reason, is) {

@@ -3,7 +3,7 @@ import { canvas, draw, isWhole, movePhoto, pointOf, size, zoom } from "./canvas.
 import { mayDraw } from "./decisions.js";
 import { loadRegions } from "./network.js";
 import { showPanel } from "./panel.js";
-import { $, notice, now, tool } from "./state.js";
+import { $, notice, now, report, tool } from "./state.js";
 
 const UNDO_STROKES = 30, CURSOR_STEP = 40;
 
@@ -81,7 +81,7 @@ function useTool(x, y) {
   const [width, height] = size();
   if (!now.photo?.image || x < 0 || y < 0 || x >= width || y >= height || !mayDraw()) return null;
   if (tool.name === "superpixel") {
-    superpixel(x, y).catch(error => notice(error.message));
+    superpixel(x, y).catch(report);
     return null;
   }
   const target = begin();
