@@ -13,7 +13,7 @@ export const $ = id => document.getElementById(id);
 export const now = { run: null, shown: [], at: -1, photo: null };
 // A finger that scrolls must not paint: there, the brush is to be chosen.
 export const tool = { name: matchMedia("(pointer: coarse)").matches ? "move" : "brush", label: 1,
-  size: 12, cursor: null };
+  size: 12, cursor: null, pointer: null };
 
 export function rowInSight() { return now.run.photos[now.at]; }
 export function maskInSight() {

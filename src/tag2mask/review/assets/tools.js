@@ -1,5 +1,5 @@
 // Tools that draw on the mask: brush, eraser, fill, superpixels; by pointer or by cursor.
-import { canvas, draw, isWhole, movePhoto, pointOf, size, zoom } from "./canvas.js";
+import { canvas, draw, isWhole, moveBrush, movePhoto, pointOf, size, zoom } from "./canvas.js";
 import { mayDraw } from "./decisions.js";
 import { loadRegions } from "./network.js";
 import { showPanel } from "./panel.js";
@@ -29,6 +29,7 @@ export function undoStroke() {
   if (!photo.strokes.length) return notice("Strokes before these can't be undone.");
   photo.drawing.values = photo.strokes.pop();
   if (!photo.strokes.length && !photo.forgotStrokes) dropDrawing();
+  notice("");
   showPanel();
   draw();
 }
@@ -129,6 +130,7 @@ canvas.onpointerdown = event => {
   stroke = target && { target, last: point };
 };
 canvas.onpointermove = event => {
+  moveBrush(event.pointerType === "touch" ? null : [event.clientX, event.clientY]);
   const before = pointers.get(event.pointerId);
   if (!before) return;
   pointers.set(event.pointerId, event);
@@ -153,6 +155,7 @@ canvas.onpointerup = canvas.onpointercancel = event => {
   if (stroke?.target) showPanel();
   if (!pointers.size) stroke = null;
 };
+canvas.onpointerleave = () => moveBrush(null);
 canvas.addEventListener("wheel", event => {
   event.preventDefault();
   const box = canvas.getBoundingClientRect();
