@@ -2,117 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from reviewed_run import CLASSES, reviewed_run
+from served_page import (
+    Served,
+    canvas,
+    close,
+    digit_of,
+    is_pressed,
+    loaded_photo,
+    opened,
+    photo_of,
+    press_and_wait,
+    settle,
+)
 
-from small_runs import command, environment, invoke, write_photos, write_recipe
+from small_runs import invoke, write_photos, write_recipe
 from tag2mask.artifacts.handles import SegmenterModel
-from tag2mask.data.corrections.folder import Corrections, read_corrections
 from tag2mask.data.index import read_index
 from tag2mask.data.masks import read_mask
 from tag2mask.review.ask import read_asked
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if os.environ.get("CI"):  # there, they must not be skipped
-    assert CHROMIUM, "no Chromium found"
-    import playwright.sync_api as playwright_api
-    import starlette  # noqa: F401
-else:
-    pytest.importorskip("starlette")
-    playwright_api = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-class Served:
-    """A run with its page's server in a process of its own."""
-
-    def __init__(self, run: Path) -> None:
-        self.run = run
-        self.process = subprocess.Popen(
-            [*command("review", run, "--no-browser", "--port", "0")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
-        assert self.address.startswith("http://127.0.0.1:"), self.process.communicate()
-
-    @property
-    def corrections(self) -> Corrections:
-        return read_corrections(self.run / "corrections")
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=20)
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    server = Served(reviewed_run(tmp_path, 24))
-    yield server
-    server.end()
-
-
-def opened(browser: Any, address: str, width: int = 1440, height: int = 900) -> Any:
-    """Open the page; `close` fails where its script had an error."""
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(20_000)
-    page.errors = []
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector("body[data-ready]")
-    return page
-
-
-def close(page: Any) -> None:
-    assert page.errors == []
-    page.close()
-
-
-def photo_of(page: Any) -> str:
-    return str(page.text_content("#caption")).partition(" · ")[0]
-
-
-def loaded_photo(page: Any) -> str:
-    """Wait until the photo can be drawn on; return its id."""
-    settle(page)
-    return photo_of(page)
-
-
-def settle(page: Any) -> None:
-    """Wait until the photo is loaded and every decision is written."""
-    page.wait_for_selector("#stage[aria-busy=false]")
-
-
-def press_and_wait(page: Any, key: str) -> str:
-    """Press a key that decides; return the photo that was decided."""
-    photo = photo_of(page)
-    page.keyboard.press(key)
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
-    )
-    return photo
 
 
 def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
@@ -135,9 +51,6 @@ def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
         "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=drawn
     )
     filled = loaded_photo(page)
-    page.click("#tools [data-tool=superpixel]")
-    page.mouse.click(*middle)
-    page.wait_for_selector("#verdicts [data-verdict=corrected]:not([disabled])")
     page.click("#tools [data-tool=fill]")
     page.click("#classes [data-label='255']")
     page.mouse.click(middle[0] - 30, middle[1])
@@ -197,7 +110,7 @@ def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:
     page = opened(browser, served.address)
     first = photo_of(page)
     had = [name for name in CLASSES.names if is_pressed(page, name)]
-    page.keyboard.press("Shift+Digit2")
+    page.keyboard.press(f"Shift+Digit{digit_of(page, 2)}")
     settle(page)
     own = served.corrections.decisions[first]
     assert ("dog" in own.tags_removed) == ("dog" in had)
@@ -244,7 +157,7 @@ def test_a_drawing_is_kept_where_the_run_changes_meanwhile(browser: Any, served:
     page = opened(browser, served.address)
     photo = loaded_photo(page)
     page.focus("#canvas")
-    for key in ("2", "Space"):
+    for key in (digit_of(page, 2), "Space"):
         page.keyboard.press(key)
     manifest = served.run / "pseudo-masks" / "manifest.json"
     manifest.write_text(manifest.read_text() + "\n")
@@ -295,14 +208,6 @@ def test_every_view_of_a_photo_is_shown(browser: Any, served: Served) -> None:
     close(page)
 
 
-def canvas(page: Any) -> bytes:
-    """Return a picture of the canvas once what was asked for is painted."""
-    settle(page)
-    frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    page.evaluate(frame)
-    return bytes(page.locator("#canvas").screenshot())
-
-
 def shown_alone(page: Any) -> bytes:
     """Return a picture of the photo without any mask."""
     for _ in range(3):
@@ -325,7 +230,7 @@ def test_fill_and_eraser_change_the_mask(browser: Any, served: Served) -> None:
     page = opened(browser, served.address)
     photo = loaded_photo(page)
     page.focus("#canvas")
-    for key in ("3", "f", "Space", "e", "Space"):
+    for key in (digit_of(page, 3), "f", "Space", "e", "Space"):
         page.keyboard.press(key)
     press_and_wait(page, "s")
     before = read_mask(served.run / "pseudo-masks" / "masks" / f"{photo}.png", 3)
@@ -342,7 +247,7 @@ def test_early_strokes_stay_where_undo_ends(browser: Any, served: Served) -> Non
     page = opened(browser, served.address)
     photo = loaded_photo(page)
     page.focus("#canvas")
-    for key in ("3", "f", "Space", "d", "2"):
+    for key in (digit_of(page, 3), "f", "Space", "d", digit_of(page, 2)):
         page.keyboard.press(key)
     for key in ("Space",) * 31 + ("z",) * 31:
         page.keyboard.press(key)
@@ -350,10 +255,6 @@ def test_early_strokes_stay_where_undo_ends(browser: Any, served: Served) -> Non
     press_and_wait(page, "s")
     assert (read_mask(served.corrections.mask_file(photo), 3) == 3).any()
     close(page)
-
-
-def is_pressed(page: Any, tag: str) -> bool:
-    return page.get_attribute(f"#tags [data-tag={tag}]", "aria-pressed") == "true"
 
 
 def test_a_second_page_and_a_changed_run_are_noticed(browser: Any, served: Served) -> None:

@@ -373,6 +373,18 @@ def test_the_address_is_opened_in_a_browser(
     process.communicate()
 
 
+@pytest.mark.parametrize("host, local", [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_the_address_for_other_machines_is_printed_too(run: Path, host: str, local: str) -> None:
+    process, printed = started(run, "--port", "0", "--host", host)
+    assert process.stdout is not None
+    address = printed.strip()
+    assert address.startswith(f"http://{local}:")
+    expected = address.replace(local, socket.gethostname())
+    assert process.stdout.readline() == f"from other machines: {expected}\n"
+    process.terminate()
+    process.communicate()
+
+
 def check_kills(run: Path, kills: int) -> None:
     """Draw over HTTP until the server is killed, mostly while it answers.
 

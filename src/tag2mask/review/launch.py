@@ -17,7 +17,8 @@ from tag2mask.review.folder import open_review
 
 PORT = 8765
 LOCAL = "127.0.0.1"
-_ANYWHERE = ("0.0.0.0", "::")
+_ANYWHERE = {"0.0.0.0": LOCAL, "::": "::1"}
+"""Hosts that stand for every address of this machine, and the address that it has for itself."""
 
 
 def review(
@@ -64,12 +65,13 @@ def review(
     ):
         service = ReviewService(folder, writer, lambda: open_review(path, photos, corrections))
         number = listening.getsockname()[1]
-        shown = LOCAL if host in _ANYWHERE else host
-        address = f"http://{_bracketed(shown)}:{number}/?token={token}"
+        address = _address(_ANYWHERE.get(host, host), number, token)
         app = review_app(service, token, allowed_hosts(host, number))
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
         server = uvicorn.Server(config)
         announce(address)
+        if host in _ANYWHERE:
+            announce(f"from other machines: {_address(socket.gethostname(), number, token)}")
         announce(f"decisions: {folder.corrections} (end with Ctrl-C)")
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -98,6 +100,10 @@ def allowed_hosts(host: str, port: int) -> frozenset[str] | None:
     found = {_bracketed(name) for name in names}
     # A browser leaves the port of HTTP out.
     return frozenset((found if port == 80 else set()) | {f"{name}:{port}" for name in found})
+
+
+def _address(host: str, port: int, token: str) -> str:
+    return f"http://{_bracketed(host)}:{port}/?token={token}"
 
 
 def _bracketed(host: str) -> str:

@@ -84,7 +84,9 @@ def _guard(
         elif not request.url.path.startswith("/assets/") and not secrets.compare_digest(
             given.encode(), token.encode()
         ):
-            response = PlainTextResponse("open the address that `tag2mask review` printed", 403)
+            response = PlainTextResponse(
+                "open the address that `tag2mask review` printed last", 403
+            )
         else:
             response = await answer(request)
         response.headers.update(_HEADERS)

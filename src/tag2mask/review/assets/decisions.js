@@ -1,21 +1,28 @@
 // Verdicts and tags: one decision is written at a time, and kept here until it is.
 import { draw } from "./canvas.js";
 import { forgetPictures, loadRun, post } from "./network.js";
-import { showPanel } from "./panel.js";
+import { chooseLabel, drawnTags, showPanel } from "./panel.js";
 import { mayLeaveDrawing, openPhoto } from "./photo.js";
 import { describe, listPhotos, placeAfter, showProgress } from "./queue.js";
-import { $, notice, now, rowInSight, setBusy } from "./state.js";
+import { $, notice, now, rowInSight, setBusy, tool } from "./state.js";
 import { dropDrawing, undoStroke } from "./tools.js";
 
 const CHANGED = 409, RETRY_MS = 3000;
+const NOT_SAVED_YET = "The last decision isn't saved yet; press z to drop it.";
 let waiting = null, later = null, undoable = [];
 
 export function isWaiting() { return waiting !== null; }
 
 /** Opens a photo unless the last decision isn't written yet. */
 export async function leaveFor(place) {
-  if (waiting) notice("The last decision isn't saved yet; press z to drop it.");
+  if (waiting) notice(NOT_SAVED_YET);
   else if (mayLeaveDrawing()) await openPhoto(place);
+}
+/** Whether strokes would be kept: the photo is left once its verdict is written. */
+export function mayDraw() {
+  const isFree = !waiting || waiting.tagsOnly && (!later || later.tagsOnly);
+  if (!isFree) notice(NOT_SAVED_YET);
+  return isFree;
 }
 
 async function send(place, action, values, drawing) {
@@ -24,15 +31,19 @@ async function send(place, action, values, drawing) {
   describe(place);
   showProgress();
 }
-export async function decide(verdict, { tagsOnly = false } = {}) {
+/** Decides about the photo in sight, unless that would discard a drawing that is to be kept. */
+export async function decide(verdict) {
+  if (now.photo && (verdict === "corrected" || mayLeaveDrawing())) await write(verdict);
+}
+async function write(verdict, { tagsOnly = false } = {}) {
   const photo = now.photo;
-  if (!photo) return;
   if (waiting) {  // a verdict that waits sends the tags as well
     if (!tagsOnly || !later) later = { place: photo.place, verdict, tagsOnly };
     return;
   }
-  const { place, name } = photo, tags = [...photo.tags];
-  const drawing = verdict === "corrected" && !tagsOnly ? photo.drawing : null;
+  const { place, name } = photo, isDrawn = verdict === "corrected" && !tagsOnly;
+  const tags = [...photo.tags, ...isDrawn ? drawnTags() : []];
+  const drawing = isDrawn ? photo.drawing : null;
   waiting = { place, tags, name, verdict, drawing, tagsOnly, failed: false };
   setBusy("saving", true);
   await sendWaiting();
@@ -53,7 +64,7 @@ async function sendWaiting() {
   if (now.photo.place !== place) return;
   if (!tagsOnly) dropDrawing();
   if (following?.place === place && (tagsOnly || following.tagsOnly))
-    return decide(following.tagsOnly ? rowInSight().verdict : following.verdict, following);
+    return write(following.tagsOnly ? rowInSight().verdict : following.verdict, following);
   if (tagsOnly) return showPanel();
   const next = placeAfter(1);
   await openPhoto(next ?? place);
@@ -99,13 +110,13 @@ export function toggleTag(name) {
   const { tags } = now.photo;
   if (tags.has(name)) tags.delete(name); else tags.add(name);
   showPanel();
-  decide(rowInSight().verdict, { tagsOnly: true });
+  write(rowInSight().verdict, { tagsOnly: true });
 }
 
 /** Loads the run again after it changed, or another page decided; a drawing stays. */
 async function reload(place) {
   const { id } = now.run.photos[place], before = now.photo;
-  const kept = before?.place === place && before.dirty ? before : null;
+  const kept = before?.place === place && before.dirty ? before : null, { label } = tool;
   try {
     now.run = await loadRun();
   } catch (error) {
@@ -120,6 +131,7 @@ async function reload(place) {
   if (!kept || found < 0 || now.at !== found) return;
   const { drawing, strokes, forgotStrokes } = kept;
   Object.assign(now.photo, { drawing, strokes, forgotStrokes, dirty: true });
+  chooseLabel(label);
   showPanel();
   draw();
 }

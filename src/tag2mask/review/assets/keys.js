@@ -1,10 +1,10 @@
 // Keys, buttons and choices: what each of them does.
 import { canvas, changeView, draw, wholePhoto, zoom } from "./canvas.js";
 import { decide, isWaiting, leaveFor, toggleTag, undo } from "./decisions.js";
-import { chooseLabel, chooseTool } from "./panel.js";
+import { chooseLabel, chooseTool, stepLabel } from "./panel.js";
 import { showMask } from "./photo.js";
 import { listPhotos, placeAfter } from "./queue.js";
-import { $, IGNORED, notice, now, tool } from "./state.js";
+import { $, IGNORED, notice, now, report, tool } from "./state.js";
 import { drawAtCursor, moveCursor, resizeTool } from "./tools.js";
 
 const CLOSER = 1.25, FARTHER = .8;
@@ -20,6 +20,9 @@ function cycle(select) {
 function decideFrom(verdict) {
   const button = $("verdicts").querySelector(`[data-verdict=${verdict}]`);
   if (!button.disabled) decide(verdict);
+  else if (verdict === "corrected") notice("Nothing is drawn.");
+  else if (now.photo.dirty) notice("The mask was changed: press s to save the drawing.");
+  else notice("This photo has no mask to accept.");
 }
 function nextOpacity() {
   $("opacity").value = (+$("opacity").value + 25) % 125;
@@ -32,6 +35,7 @@ const keys = {
   d: () => chooseTool("brush"), e: () => chooseTool("eraser"), f: () => chooseTool("fill"),
   x: () => chooseTool("superpixel"), i: () => chooseLabel(IGNORED),
   "[": () => resizeTool(tool.size - 2), "]": () => resizeTool(tool.size + 2),
+  ",": () => stepLabel(-1), ".": () => stepLabel(1),
   v: () => cycle($("layer")), m: () => cycle($("masks")), c: () => cycle($("only")), o: nextOpacity,
   "+": () => zoom(CLOSER), "-": () => zoom(FARTHER), r: wholePhoto,
   h: () => $("help-button").click(),
@@ -44,31 +48,44 @@ function usedOnCanvas(event) {
   else return false;
   return true;
 }
-/** Whether a digit chooses a class, or with Shift a tag. */
+/** Whether a digit chooses a class by its number on this photo, or with Shift a tag. */
 function usedAsDigit(event) {
   const digit = /^Digit(\d)$/.exec(event.code);
   if (!digit) return false;
-  const label = +digit[1], name = now.run.classes[label];
-  if (name !== undefined && !event.shiftKey) chooseLabel(label);
-  else if (name !== undefined && label) toggleTag(name);
+  const label = [0, ...now.photo.labels][+digit[1]];
+  if (label !== undefined && !event.shiftKey) chooseLabel(label);
+  else if (label) toggleTag(now.run.classes[label]);
   return true;
 }
+let isByPointer = false;  // how the control that has the focus got it
+/** Whether the control that has the focus needs a key itself. */
+function isOfControl({ target, key }) {
+  if (target instanceof HTMLButtonElement) return key === "Enter";
+  if (target instanceof HTMLInputElement) return /^(Arrow|Page|Home|End)/.test(key);
+  // Letters choose an option, but not after a mouse chose one: then they are the page's.
+  return target instanceof HTMLSelectElement
+    && (/^(Arrow|Page|Home|End|Enter)/.test(key) || !isByPointer);
+}
 document.onkeydown = event => {
+  if (event.key === "Tab") isByPointer = false;
   if (!now.photo) return;
-  const target = event.target;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;  // Caps Lock
   if (event.ctrlKey || event.metaKey || event.altKey) {
-    if (event.key !== "z" || event.altKey) return;
+    if (key !== "z" || event.altKey || event.shiftKey) return;
     undo();
   } else {
-    if (target instanceof HTMLSelectElement || target instanceof HTMLInputElement) return;
-    if (event.key === "Enter" && target instanceof HTMLButtonElement) return;
-    if (!(target === canvas && usedOnCanvas(event)) && !usedAsDigit(event)) {
-      if (!keys[event.key]) return;
-      keys[event.key]();
+    if (isOfControl(event)) return;
+    if (!(event.target === canvas && usedOnCanvas(event)) && !usedAsDigit(event)) {
+      if (!keys[key]) return;
+      keys[key]();
     }
   }
   event.preventDefault();
 };
+document.addEventListener("pointerdown", () => { isByPointer = true; });
+document.addEventListener("change", ({ target }) => {
+  if (isByPointer) target.blur();  // leaves the arrows to the page, too
+});
 
 /** Calls a function with the button of a group that is clicked. */
 function onButton(group, action) {
@@ -78,7 +95,10 @@ function onButton(group, action) {
   };
 }
 onButton("queue", ({ place }) => leaveFor(+place));
-onButton("verdicts", ({ verdict }) => decide(verdict));
+onButton("verdicts", ({ verdict }) => {
+  canvas.focus({ preventScroll: true });  // Space and Enter must not decide the next photo, too
+  decide(verdict);
+});
 onButton("tags", ({ tag }) => toggleTag(tag));
 onButton("tools", ({ tool: name }) => chooseTool(name));
 onButton("classes", ({ label }) => chooseLabel(+label));
@@ -90,14 +110,13 @@ $("farther").onclick = () => zoom(FARTHER);
 $("whole").onclick = wholePhoto;
 $("size").oninput = () => resizeTool(+$("size").value);
 $("opacity").oninput = draw;
-$("layer").onchange = $("only").onchange = () => changeView().catch(error => notice(error.message));
+$("layer").onchange = $("only").onchange = () => changeView().catch(report);
 $("masks").onchange = () => showMask($("masks").value);
 $("filter").onchange = listPhotos;
 $("help-button").onclick = () => {
   $("help").hidden = !$("help").hidden;
   $("help-button").setAttribute("aria-expanded", String(!$("help").hidden));
 };
-addEventListener("resize", () => now.photo?.image && wholePhoto());
 addEventListener("beforeunload", event => {
   if (isWaiting() || now.photo?.dirty) event.preventDefault();
 });

@@ -3,6 +3,8 @@
 const token = new URLSearchParams(location.search).get("token") || "";
 const pageId = idOfPage();
 const KEPT_PICTURES = 4;
+const NO_ANSWER = "the page's server doesn't answer: start `tag2mask review` again and open the "
+  + "address that it prints (--token keeps the address)";
 
 /** A reload is the same page; a duplicated tab, which copies sessionStorage, is another one. */
 function idOfPage() {
@@ -16,7 +18,8 @@ function url(path, values = {}) {
   return path + "?" + new URLSearchParams({ token, ...values });
 }
 async function call(path, values, options = {}) {
-  const answer = await fetch(url(path, values), options);
+  const answer = await fetch(url(path, values), options)
+    .catch(() => { throw new Error(NO_ANSWER); });
   if (answer.ok || answer.status === 404) return answer;
   const text = await answer.text();
   let message = text;

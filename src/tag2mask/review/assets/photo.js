@@ -1,9 +1,9 @@
 // The photo in sight: opening one, and choosing which of its masks is shown.
 import { changeView, draw, wholePhoto } from "./canvas.js";
 import { loadPicture } from "./network.js";
-import { showPanel } from "./panel.js";
+import { labelsFor, showClasses, showPanel } from "./panel.js";
 import { describe, placeAfter, scrollTo } from "./queue.js";
-import { $, notice, now, setBusy, tool } from "./state.js";
+import { $, now, report, sentence, setBusy, tool } from "./state.js";
 import { dropDrawing } from "./tools.js";
 
 let openings = 0;
@@ -11,16 +11,20 @@ let openings = 0;
 export async function openPhoto(place) {
   const before = now.at, mine = ++openings, own = now.run.photos[place];
   const photo = { place, masks: {}, name: own.masks[0] || "", maps: {}, regions: null, image: null,
-    drawing: null, strokes: [], forgotStrokes: false, dirty: false, tags: new Set(own.tags) };
+    drawing: null, strokes: [], forgotStrokes: false, dirty: false, tags: new Set(own.tags),
+    labels: labelsFor(own.tags) };
   now.at = place;
   now.photo = photo;
+  if (own.tags.length) tool.label = photo.labels[0];
   tool.cursor = null;
   setBusy("loading", true);
   describe(before);
   describe(place);
   scrollTo(place);
   $("caption").textContent = [own.id, own.split].filter(Boolean).join(" · ");
+  $("validation").hidden = own.split !== "val";
   $("problem").hidden = true;
+  showClasses();
   showPanel();
   try {
     const [image] = await Promise.all([loadPicture(place), changeView()]);
@@ -31,7 +35,7 @@ export async function openPhoto(place) {
     if (next !== undefined) loadPicture(next).catch(() => {});
   } catch (error) {
     if (mine !== openings) return;
-    $("problem").textContent = error.message;
+    $("problem").textContent = sentence(error.message);
     $("problem").hidden = false;
   }
   setBusy("loading", false);
@@ -40,7 +44,7 @@ export async function openPhoto(place) {
 
 /** Whether the photo in sight has no drawing that would be lost, or it may be. */
 export function mayLeaveDrawing() {
-  return !now.photo?.dirty || confirm("The drawing isn't saved. Leave it?");
+  return !now.photo?.dirty || confirm("The drawing isn't saved. Discard it?");
 }
 
 export async function showMask(name) {
@@ -48,5 +52,5 @@ export async function showMask(name) {
   now.photo.name = name;
   dropDrawing();
   showPanel();
-  await changeView().catch(error => notice(error.message));
+  await changeView().catch(report);
 }

@@ -11,7 +11,9 @@ export const $ = id => document.getElementById(id);
  * photo: what is loaded and drawn of it.
  */
 export const now = { run: null, shown: [], at: -1, photo: null };
-export const tool = { name: "brush", label: 1, size: 12, cursor: null };
+// A finger that scrolls must not paint: there, the brush is to be chosen.
+export const tool = { name: matchMedia("(pointer: coarse)").matches ? "move" : "brush", label: 1,
+  size: 12, cursor: null, pointer: null };
 
 export function rowInSight() { return now.run.photos[now.at]; }
 export function maskInSight() {
@@ -22,6 +24,11 @@ export function notice(text) {
   $("notice").textContent = text;
   $("notice").hidden = !text;
 }
+
+export function sentence(text) {
+  return text[0].toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
+}
+export function report(error) { notice(sentence(error.message)); }
 
 const busy = new Set();
 /** Says for whoever can't see it that a photo is loaded, or a decision isn't written yet. */

@@ -1,8 +1,9 @@
 // Tools that draw on the mask: brush, eraser, fill, superpixels; by pointer or by cursor.
-import { canvas, draw, movePhoto, pointOf, size, zoom } from "./canvas.js";
+import { canvas, draw, isWhole, moveBrush, movePhoto, pointOf, size, zoom } from "./canvas.js";
+import { mayDraw } from "./decisions.js";
 import { loadRegions } from "./network.js";
 import { showPanel } from "./panel.js";
-import { $, notice, now, tool } from "./state.js";
+import { $, notice, now, report, tool } from "./state.js";
 
 const UNDO_STROKES = 30, CURSOR_STEP = 40;
 
@@ -19,7 +20,8 @@ function begin() {
     photo.forgotStrokes = true;
   }
   photo.dirty = true;
-  showPanel();
+  $("layer").value = "mask";  // the view that shows strokes of every class
+  $("only").value = "";
   return photo.drawing;
 }
 export function undoStroke() {
@@ -27,6 +29,7 @@ export function undoStroke() {
   if (!photo.strokes.length) return notice("Strokes before these can't be undone.");
   photo.drawing.values = photo.strokes.pop();
   if (!photo.strokes.length && !photo.forgotStrokes) dropDrawing();
+  notice("");
   showPanel();
   draw();
 }
@@ -67,22 +70,24 @@ function fill(target, x, y) {
 }
 async function superpixel(x, y) {
   const photo = now.photo, regions = await loadRegions(photo);
-  if (photo !== now.photo || !regions) return;
+  if (photo !== now.photo || !regions || !mayDraw()) return;
   const target = begin();
   const { width, values } = regions, chosen = values[Math.floor(y) * width + Math.floor(x)];
   for (let i = 0; i < values.length; i++) if (values[i] === chosen) target.values[i] = label();
+  showPanel();
   draw();
 }
 /** Uses the tool at a pixel; returns the drawing that a stroke goes on with, or null. */
 function useTool(x, y) {
   const [width, height] = size();
-  if (!now.photo?.image || x < 0 || y < 0 || x >= width || y >= height) return null;
+  if (!now.photo?.image || x < 0 || y < 0 || x >= width || y >= height || !mayDraw()) return null;
   if (tool.name === "superpixel") {
-    superpixel(x, y).catch(error => notice(error.message));
+    superpixel(x, y).catch(report);
     return null;
   }
   const target = begin();
   if (tool.name === "fill") fill(target, x, y); else dab(target, x, y);
+  showPanel();
   draw();
   return tool.name === "fill" ? null : target;
 }
@@ -125,6 +130,7 @@ canvas.onpointerdown = event => {
   stroke = target && { target, last: point };
 };
 canvas.onpointermove = event => {
+  moveBrush(event.pointerType === "touch" ? null : [event.clientX, event.clientY]);
   const before = pointers.get(event.pointerId);
   if (!before) return;
   pointers.set(event.pointerId, event);
@@ -135,6 +141,7 @@ canvas.onpointermove = event => {
     const x = (event.clientX + other.clientX) / 2, y = (event.clientY + other.clientY) / 2;
     zoom(apart(event) / Math.max(1, apart(before)), x - box.left, y - box.top);
   } else if (stroke?.move) {
+    if (isWhole() && event.pointerType === "touch") return;  // that scrolls the page
     movePhoto(event.clientX - before.clientX, event.clientY - before.clientY);
   } else if (stroke?.target) {
     const point = pointOf(event);
@@ -145,8 +152,10 @@ canvas.onpointermove = event => {
 };
 canvas.onpointerup = canvas.onpointercancel = event => {
   pointers.delete(event.pointerId);
+  if (stroke?.target) showPanel();
   if (!pointers.size) stroke = null;
 };
+canvas.onpointerleave = () => moveBrush(null);
 canvas.addEventListener("wheel", event => {
   event.preventDefault();
   const box = canvas.getBoundingClientRect();

@@ -1,0 +1,38 @@
+"""What the page in Chromium says while its server is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reviewed_run import reviewed_run
+from served_page import Served, close, loaded_photo, opened
+
+
+def wait_for_notice(page: Any, text: str) -> None:
+    page.wait_for_function(
+        "text => document.querySelector('#notice').textContent.includes(text)", arg=text
+    )
+
+
+def test_a_page_outlives_its_server(browser: Any, tmp_path: Path) -> None:
+    server = Served(reviewed_run(tmp_path, 4))
+    page = opened(browser, server.address)
+    photo = loaded_photo(page)
+    server.end()
+    wait_for_notice(page, "server doesn't answer: start `tag2mask review` again and open")
+    page.keyboard.press("b")
+    wait_for_notice(page, "Not saved: the page's server doesn't answer")
+    address, token = server.address.split("/?token=")
+    port = ("--port", address.rpartition(":")[2])
+    other = Served(server.run, *port)  # with a token of its own
+    assert other.address != server.address
+    wait_for_notice(page, "open the address that `tag2mask review` printed last")
+    other.end()
+    same = Served(server.run, *port, "--token", token)
+    page.wait_for_function(
+        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
+    )
+    assert same.corrections.decisions[photo].verdict == "bad"
+    close(page)
+    same.end()
