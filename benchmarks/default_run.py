@@ -3,10 +3,11 @@
     python -m benchmarks.default_run DATA RUN
 
 DATA is a data folder; the folder RUN must be new. The bare networks of the trainings
-(`benchmarks.bare_networks`) are timed before and after the run. Those of steps over photos are
-timed after it, with the run's own networks, on up to 36 of its photos. Each is multiplied by the
-steps or photos that the run's manifests have. A table of minutes by step is printed and
-``RUN/default-run.json`` is written.
+(`benchmarks.bare_networks`) are timed before and after the run. The networks of ``infer-cam`` and
+``walk`` and the CRFs of ``affinity-labels`` are timed after it, on up to 36 of its photos, and the
+network of ``predict`` on photos of the same size. Each is multiplied by the steps or photos that
+the run's manifests have. A table of minutes by step is printed and ``RUN/default-run.json`` is
+written.
 """
 
 from __future__ import annotations

@@ -75,10 +75,12 @@ PLAIN = ("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")
 """Settings of a network that learns from single views."""
 METHODS = {"prototypes": "image prototypes", "superpixels": "superpixel votes", "par": "PAR"}
 """Refinements of maps without training."""
+SEGMENTER_OF_BASES = ("train_segmenter.absent_weight=0",)
+"""Settings of the segmentation network that all rows compare with."""
 BASELINES = (
-    Experiment(CAM, settings=PLAIN),
-    Experiment(SEAM),
-    Experiment(MDC, settings=("train_cam.head=mdc", *PLAIN)),
+    Experiment(CAM, settings=(*PLAIN, *SEGMENTER_OF_BASES)),
+    Experiment(SEAM, settings=SEGMENTER_OF_BASES),
+    Experiment(MDC, settings=("train_cam.head=mdc", *PLAIN, *SEGMENTER_OF_BASES)),
 )
 TRUSTED_PIXELS = (
     Experiment("CAM + walk at 0.25", CAM, _threshold(0.25)),
@@ -128,6 +130,7 @@ ENSEMBLES = (
         settings=(
             "train_cam.backbone.name=tf_efficientnet_lite2",
             "train_segmenter.network.encoder=tf_efficientnet_lite0",
+            *SEGMENTER_OF_BASES,
         ),
     ),
     Experiment(
@@ -150,10 +153,12 @@ CONTRAST = (
 UPPER, OTHER_SEED = "upper bound", "network of another seed"
 
 
-def _segmenter(name: str, base: str, script: str, *words: str) -> Experiment:
+def _segmenter(
+    name: str, base: str, script: str, *words: str, settings: tuple[str, ...] = ()
+) -> Experiment:
     """Return an experiment whose segmentation network is trained by a script."""
     program = (f"benchmarks.experiments.{script}", *words)
-    return Experiment(name, base, keep="pseudo-masks", program=program)
+    return Experiment(name, base, settings, keep="pseudo-masks", program=program)
 
 
 MIXING = ("CutMix and rare classes", "segmenter_mixing")
@@ -176,13 +181,7 @@ SEGMENTER = (
         )
         for base in (SEAM, OTHER_SEED)
     ),
-    Experiment(
-        "tags in the segmenter",
-        SEAM,
-        ABSENT,
-        keep="pseudo-masks",
-        program=("benchmarks.experiments.segmenter_tags",),
-    ),
+    _segmenter("tags in the segmenter", SEAM, "segmenter_tags", settings=ABSENT),
     *(
         _segmenter(_another_seed(name, base), base, *script)
         for name, *script in (MIXING, CUTMIX)

@@ -51,7 +51,7 @@ class TaggedObjective(SegmenterObjective):
         labels: Tensor,
         photo_weights: Tensor | None = None,
         tags: Tensor | None = None,
-        tagged: Tensor | None = None,
+        tags_apply: Tensor | None = None,
     ) -> dict[str, Mean]:
         """Compute the losses of a batch, as the base class; ``tags`` are needed."""
         assert isinstance(self.net, EncoderDecoder) and tags is not None
@@ -60,7 +60,7 @@ class TaggedObjective(SegmenterObjective):
             lambda module, given, found: maps.append(found[-1])
         )
         try:
-            losses = super().forward(image, labels, photo_weights, tags, tagged)
+            losses = super().forward(image, labels, photo_weights, tags, tags_apply)
         finally:
             hook.remove()
         inside = (image != 0).any(dim=1)  # padding has the mean color
@@ -86,18 +86,18 @@ class TaggedTask(SegmenterTask):
                 where="train_segmenter.network.architecture",
                 fix="Set it to deeplabv3plus.",
             )
-        self.tagged = TaggedObjective(net, self.section.loss_stride, self.photos.num_classes)
-        self.module = self.tagged
+        self.tags_apply = TaggedObjective(net, self.section.loss_stride, self.photos.num_classes)
+        self.module = self.tags_apply
         self.head = head
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return also the parameters of the head."""
-        return [*super().new_parameters(), *self.tagged.head.parameters()]
+        return [*super().new_parameters(), *self.tags_apply.head.parameters()]
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Return the tags whether absent classes have a loss or not."""
         image, labels, weights, *_ = super().inputs(batch, step, device)
-        return image, labels, weights, batch.tags.to(device), batch.tagged.to(device)
+        return image, labels, weights, batch.tags.to(device), batch.tags_apply.to(device)
 
     def weights(self, step: int) -> dict[str, float]:
         """Return the weight of each loss."""

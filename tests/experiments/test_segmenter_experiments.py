@@ -66,9 +66,9 @@ def test_the_head_trains_the_encoder() -> None:
     image = random(2, 3, 64, 64).float()
     image[0, :, :, 32:] = 0  # padding
     labels = torch.full((2, 64, 64), 255)
-    tagged = torch.ones(2, 64, 64).bool()
-    tagged[0, :, 32:] = False
-    terms = objective(image, labels, None, TAGS.float(), tagged)
+    tags_apply = torch.ones(2, 64, 64).bool()
+    tags_apply[0, :, 32:] = False
+    terms = objective(image, labels, None, TAGS.float(), tags_apply)
     assert int(terms["cross_entropy"].count) == 0 and int(terms["absent"].count) == 128 + 256
     assert int(terms["tags"].count) == 6
     torch.autograd.backward(terms["tags"].value)
@@ -138,7 +138,8 @@ def test_cutmix_pastes_pixels_with_their_labels() -> None:
 @pytest.mark.parametrize("truth", [False, True])
 def test_a_run_with_mixing(base: Path, tmp_path: Path, truth: bool) -> None:
     out = tmp_path / "run"
-    more = ["--set", "train_segmenter.masks=ground truth"] if truth else []
+    more = ["--set", "train_segmenter.absent_weight=0"]
+    more += ["--set", "train_segmenter.masks=ground truth"] if truth else []
     with pytest.raises(SystemExit) as ended:
         segmenter_mixing.main(["--repeat", "0.9", "--cutmix", "1", *words(base, out, *more)])
     assert ended.value.code == 0

@@ -66,7 +66,8 @@ def state(client: TestClient) -> dict[str, Any]:
 
 def decide(client: TestClient, place: int, pixels: np.ndarray | None = None, **values: Any) -> Any:
     row = state(client)["photos"][place]
-    values = {"tags": row["tags"], "version": row["version"], "generation": 0} | values
+    known = {"photo": row["id"], "version": row["version"], "generation": 0}
+    values = {"tags": row["tags"]} | known | values
     if pixels is not None:
         values["size"] = pixels.shape
     content = json.dumps(values).encode() + b"\n" + (b"" if pixels is None else pixels.tobytes())
@@ -220,7 +221,7 @@ def corrected_mask(run: Path, photo: str) -> np.ndarray:
 
 def undo(client: TestClient, place: int) -> dict[str, Any]:
     row = state(client)["photos"][place]
-    content = json.dumps({"version": row["version"], "generation": 0})
+    content = json.dumps({"photo": row["id"], "version": row["version"], "generation": 0})
     path = f"/api/photos/{place}/undo"
     found: dict[str, Any] = client.post(path, params={"token": TOKEN}, content=content).json()
     return found
@@ -235,6 +236,7 @@ def undo(client: TestClient, place: int) -> dict[str, Any]:
         ({"verdict": "bad", "tags": "cat"}, 400),
         ({"verdict": "bad", "version": 7}, 409),
         ({"verdict": "bad", "generation": 7}, 409),
+        ({"verdict": "bad", "photo": "of an earlier order"}, 409),
     ],
 )
 def test_impossible_decisions_are_refused(
@@ -284,7 +286,7 @@ def test_a_folder_of_predictions_is_reviewed_beside_it(run: Path, tmp_path: Path
     with open_corrections(folder.corrections, folder.classes) as writer:
         service = ReviewService(folder, writer, lambda: folder)
         values = {"verdict": "good", "mask": "network", "tags": [], "version": 0, "generation": 0}
-        service.decide(0, values, None)
+        service.decide(0, values | {"photo": service.photos[0].id}, None)
     found, photo = read_corrections(run / "predict-corrections"), service.photos[0].id
     assert found.decisions[photo].verdict == "good" and found.class_names == CLASSES.names
     accepted = read_mask(found.masks()[photo], 3)
@@ -307,7 +309,7 @@ def test_imported_masks_are_reviewed_beside_them(run: Path, tmp_path: Path) -> N
     with open_corrections(folder.corrections, folder.classes) as writer:
         service = ReviewService(folder, writer, lambda: open_review(out))
         values = {"verdict": "good", "mask": "mask", "tags": [], "version": 0, "generation": 0}
-        row = service.decide(0, values, None)
+        row = service.decide(0, values | {"photo": service.photos[0].id}, None)
     assert row["masks"] == ["accepted", "mask"] and folder.photos[0].tags
     assert invoke("ask", out, "--count", "2").exit_code == 0
     (run / "prepare").rename(tmp_path / "gone")
@@ -419,6 +421,7 @@ def check_kills(run: Path, kills: int) -> None:
                     "verdict": verdict,
                     "tags": row["tags"],
                     "mask": "pseudo mask",
+                    "photo": photo,
                     "version": row["version"],
                     "generation": 0,
                     "size": mask.shape,

@@ -74,12 +74,12 @@ def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0) -
 @settings(max_examples=60)
 @given(epoch=st.integers(0, 50), index=st.integers(0, len(SIZES) - 1), seed=st.integers(0, 3))
 def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed: int) -> None:
-    image, labels, tags, tagged, name = photos_of(folder, seed=seed)[(epoch, index)]
+    image, labels, tags, tags_apply, name = photos_of(folder, seed=seed)[(epoch, index)]
     _, valid, crop = TrainingDataset(samples_of(folder), 2, PLAIN, seed).cropped((epoch, index))
     assert image.shape == (3, SIDE, SIDE) and name == str(index)
     assert labels.shape == (SIDE, SIDE) and labels.dtype == torch.uint8
     assert (labels[~valid] == IGNORE).all() and tags.tolist() == [1.0, 1.0]
-    assert torch.equal(tagged, valid)
+    assert torch.equal(tags_apply, valid)
     assert set(labels[valid].tolist()) <= {0, 1, 2}
     # Interpolation blurs the edges between areas; inside them the color shows the label.
     for kind, channel in ((1, 0), (2, 1)):
@@ -141,10 +141,10 @@ def test_tags_apply_unless_the_mask_shows_another_class(
     Image.fromarray(mask).save(tmp_path / "mask.png")
     sample = Sample("a", tmp_path / "photo.png", (40, 40), tags, "0-0")
     photos = SegmenterDataset([sample], {"a": tmp_path / "mask.png"}, 2, PLAIN, 0)
-    _, _, found, tagged, _ = photos[(0, 0)]
+    _, _, found, tags_apply, _ = photos[(0, 0)]
     assert found.tolist() == [float(tag in tags) for tag in (0, 1)]
     inside = photos.photos.cropped((0, 0))[1]
-    assert torch.equal(tagged, inside if applies else torch.zeros_like(inside)) and inside.any()
+    assert torch.equal(tags_apply, inside if applies else torch.zeros_like(inside)) and inside.any()
 
 
 def batches_of(folder: Path, workers: int, start: int = 0) -> list[SegmenterBatch]:
@@ -159,7 +159,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(folder: Path) -> None:
         assert one.ids == two.ids and one.labels.shape == (3, SIDE, SIDE)
         assert all(
             torch.equal(getattr(one, name), getattr(two, name))
-            for name in ("image", "labels", "tags", "tagged")
+            for name in ("image", "labels", "tags", "tags_apply")
         )
 
 
@@ -192,4 +192,4 @@ def test_batch_without_readable_photos(folder: Path, tmp_path: Path) -> None:
     photos = SegmenterDataset(samples_of(folder)[:1], maps_of(tmp_path), 2, PLAIN, 0)
     (batch,) = segmenter_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1
-    assert len(batch.tags) == len(batch.tagged) == 0
+    assert len(batch.tags) == len(batch.tags_apply) == 0

@@ -127,21 +127,21 @@ def test_absent_classes_cost_minus_the_logarithm_of_what_is_left(seed: int) -> N
     """The formula, computed from probabilities in float64, pixel by pixel."""
     logits, labels = case(seed)
     tags = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
-    tagged = labels != IGNORE
+    tags_apply = labels != IGNORE
     expected = 0.0
-    for photo, row, column in tagged.nonzero().tolist():
+    for photo, row, column in tags_apply.nonzero().tolist():
         p = logits[photo, :, row, column].double().softmax(0)
         excluded = sum(p[1 + c] for c in range(3) if tags[photo, c] == 0)
         expected -= float(torch.log(1 - torch.as_tensor(excluded)))
-    found = absent_classes(logits, tags, tagged)
-    assert found.count == tagged.sum()
+    found = absent_classes(logits, tags, tags_apply)
+    assert found.count == tags_apply.sum()
     assert float(found.total) == pytest.approx(expected, rel=1e-4)
 
 
 def test_absent_classes_are_pushed_down_where_the_tags_apply() -> None:
     logits = torch.zeros(1, CLASSES, 1, 2, requires_grad=True)
-    tagged = torch.tensor([[[True, False]]])
-    absent_classes(logits, torch.tensor([[0.0, 1.0, 0.0]]), tagged).value.backward()
+    tags_apply = torch.tensor([[[True, False]]])
+    absent_classes(logits, torch.tensor([[0.0, 1.0, 0.0]]), tags_apply).value.backward()
     assert logits.grad is not None
     assert (logits.grad[0, [1, 3], 0, 0] > 0).all() and (logits.grad[0, [0, 2], 0, 0] < 0).all()
     assert not logits.grad[..., 1].any()
@@ -166,11 +166,11 @@ def test_where_no_tag_applies_nothing_is_taught() -> None:
 def test_the_objective_looks_at_the_same_pixels_for_both_losses() -> None:
     net = Pointwise()
     objective = SegmenterObjective(net, 4)  # type: ignore[arg-type]
-    tagged = torch.zeros(1, 8, 8).bool()
-    tagged[:, 2::4, 2::4] = True
+    tags_apply = torch.zeros(1, 8, 8).bool()
+    tags_apply[:, 2::4, 2::4] = True
     image, labels, tags = torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8).long(), torch.zeros(1, 3)
     assert set(objective(image, labels)) == {"cross_entropy"}
-    losses = objective(image, labels, None, tags, tagged)
+    losses = objective(image, labels, None, tags, tags_apply)
     # Without tags only the background is left, as in the labels.
     torch.testing.assert_close(losses["absent"].value, losses["cross_entropy"].value)
     assert losses["absent"].count == losses["cross_entropy"].count == 4

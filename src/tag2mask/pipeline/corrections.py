@@ -86,8 +86,9 @@ def few_masks_warning(recipe: Recipe, inventory: Inventory) -> str | None:
         return None
     return (
         f"the network is fine-tuned with {counted(count, 'sure mask', 'sure masks')}, drawn or "
-        "accepted. So few may make it worse: on VOC's photos 50 raised its mIoU by 5 points, and "
-        "20 changed it by -3 to +0.5. `tag2mask ask` lists the photos to draw next."
+        "accepted. So few may make it worse: on VOC's photos 50 that `ask` listed raised its mIoU "
+        "by 5 points, and 20 changed it by -3 to +0.5. `tag2mask ask` lists the next photos to "
+        "draw."
     )
 
 

@@ -264,8 +264,11 @@ def ask(
     decided = corrections.ids(*VERDICTS)
     samples: list[list[str]] = []
     with suppress(RunFolderError):  # a damaged list is replaced
+        # Samples that were decided about other masks, or not to the end, are open again.
         samples = [
-            own for own in read_samples(folder.corrections) if own and set(own) <= set(decided)
+            own
+            for own in read_samples(folder.corrections)
+            if own and not not_decided(own, folder.first_masks, corrections)
         ]
     open_ones = {photo.id for photo in training_photos(folder)} - set(decided)
     share = round(random_share * min(count, len(open_ones)))

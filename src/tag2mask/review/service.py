@@ -151,8 +151,9 @@ class ReviewService:
 
         Args:
             place: of the photo in the queue.
-            values: ``verdict``, ``tags``, ``mask`` (name of the mask that was shown), ``version``
-                and ``generation`` that the page knows; ``tags_only``: verdict and mask stay.
+            values: ``verdict``, ``tags``, ``mask`` (name of the mask that was shown), ``photo``
+                (id), ``version`` and ``generation`` that the page knows; ``tags_only``: verdict and
+                mask stay.
             drawn: the mask at the size of the page; None: nothing was drawn.
 
         Returns:
@@ -183,7 +184,7 @@ class ReviewService:
 
         Args:
             place: of the photo in the queue.
-            values: ``version`` and ``generation`` that the page knows.
+            values: ``photo`` (id), ``version`` and ``generation`` that the page knows.
 
         Returns:
             The photo as in ``state``.
@@ -207,7 +208,9 @@ class ReviewService:
         return self._row(photo)
 
     def _check_current(self, photo: ReviewPhoto, values: dict[str, Any]) -> None:
-        if values.get("generation") != self._generation or self.folder.is_changed():
+        # The page of an earlier server may have another order of the photos.
+        known = values.get("photo") == photo.id and values.get("generation") == self._generation
+        if not known or self.folder.is_changed():
             raise ConflictError("not saved: the run has changed", fix="Look at the masks again.")
         if values.get("version") != self._versions.get(photo.id, 0):
             raise ConflictError(

@@ -26,7 +26,7 @@ from tag2mask.training.dataset import TrainingDataset, UnreadablePhoto, step_loa
 from tag2mask.training.sampler import StepBatchSampler
 
 SegmenterItem = tuple[Tensor, Tensor, Tensor, Tensor, str]
-"""Image (3, s, s), labels (s, s), tags (C,), tagged (s, s) and id of one photo; see
+"""Image (3, s, s), labels (s, s), tags (C,), tags_apply (s, s) and id of one photo; see
 `SegmenterBatch`."""
 
 
@@ -38,8 +38,8 @@ class SegmenterBatch:
         image: normalized, float32 (b, 3, s, s); 0 on padding.
         labels: mask ids, uint8 (b, s, s); 255 for unlabeled pixels and padding.
         tags: image-level labels, float32 (b, C), 0 or 1.
-        tagged: bool (b, s, s), the pixels that the tags apply to: all but padding; none of a photo
-            whose label map shows a class that it isn't tagged with.
+        tags_apply: bool (b, s, s), the pixels that the tags apply to: all but padding; none of a
+            photo whose label map shows a class that it isn't tagged with.
         ids: b photo ids.
         skipped: photos left out because they or their labels can't be read; b may then be 0.
     """
@@ -47,7 +47,7 @@ class SegmenterBatch:
     image: Tensor
     labels: Tensor
     tags: Tensor
-    tagged: Tensor
+    tags_apply: Tensor
     ids: tuple[str, ...]
     skipped: tuple[UnreadablePhoto, ...] = ()
 
@@ -57,7 +57,7 @@ class SegmenterBatch:
             self.image.pin_memory(),
             self.labels.pin_memory(),
             self.tags.pin_memory(),
-            self.tagged.pin_memory(),
+            self.tags_apply.pin_memory(),
             self.ids,
             self.skipped,
         )
@@ -96,10 +96,10 @@ class SegmenterDataset(Dataset[SegmenterItem]):
         mask = read_sample_mask(sample, self.labels[sample.id], self.num_classes)
         possible = np.zeros(256, np.bool_)  # by mask id
         possible[[BACKGROUND, *(mask_id(tag) for tag in sample.tags), IGNORE]] = True
-        tagged = inside if possible[mask].all() else torch.zeros_like(inside)
+        tags_apply = inside if possible[mask].all() else torch.zeros_like(inside)
         tags = torch.zeros(self.num_classes)
         tags[list(sample.tags)] = 1.0
-        return image, torch.from_numpy(_cut(crop, mask)), tags, tagged, sample.id
+        return image, torch.from_numpy(_cut(crop, mask)), tags, tags_apply, sample.id
 
 
 def segmenter_loader(
@@ -118,9 +118,15 @@ def collate_segmenter(items: Sequence[SegmenterItem | UnreadablePhoto]) -> Segme
         return SegmenterBatch(
             torch.zeros(0, 3, 1, 1), nothing, torch.zeros(0, 1), nothing.bool(), (), skipped
         )
-    images, labels, tags, tagged, ids = zip(*read, strict=True)
-    image, label, tag, inside = (torch.stack(own) for own in (images, labels, tags, tagged))
-    return SegmenterBatch(image, label, tag, inside, ids, skipped)
+    images, labels, tags, tags_apply, ids = zip(*read, strict=True)
+    return SegmenterBatch(
+        torch.stack(images),
+        torch.stack(labels),
+        torch.stack(tags),
+        torch.stack(tags_apply),
+        ids,
+        skipped,
+    )
 
 
 def _cut(crop: CropWindow, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -37,7 +37,7 @@ class SegmenterObjective(nn.Module):
         labels: Tensor,
         photo_weights: Tensor | None = None,
         tags: Tensor | None = None,
-        tagged: Tensor | None = None,
+        tags_apply: Tensor | None = None,
     ) -> dict[str, Mean]:
         """Compute the losses of a batch.
 
@@ -47,11 +47,11 @@ class SegmenterObjective(nn.Module):
             photo_weights: weight of the pixels of each photo in the cross-entropy, (b,); None: all
                 are 1.
             tags: 0/1, float (b, C); None: no loss of absent classes.
-            tagged: bool (b, H, W), the pixels that the tags apply to; needed with ``tags``.
+            tags_apply: bool (b, H, W), the pixels that the tags apply to; needed with ``tags``.
         """
         logits = self.net.logits_at(image, self.stride).float()
         center = slice(self.stride // 2, None, self.stride)
-        on_grid = None if tagged is None else tagged[:, center, center]
+        on_grid = None if tags_apply is None else tags_apply[:, center, center]
         return self.losses(logits, labels[:, center, center], photo_weights, tags, on_grid)
 
     def losses(
@@ -60,13 +60,13 @@ class SegmenterObjective(nn.Module):
         labels: Tensor,
         photo_weights: Tensor | None,
         tags: Tensor | None,
-        tagged: Tensor | None,
+        tags_apply: Tensor | None,
     ) -> dict[str, Mean]:
         """Compute the losses from logits (b, C+1, H / s, W / s); the others as for `forward`."""
         found = {"cross_entropy": cross_entropy(logits, labels, photo_weights)}
         if tags is not None:
-            assert tagged is not None
-            found["absent"] = absent_classes(logits, tags, tagged)
+            assert tags_apply is not None
+            found["absent"] = absent_classes(logits, tags, tags_apply)
         return found
 
 
@@ -90,7 +90,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, photo_weights: Tensor | None =
     return Mean((loss * weights).sum(), weights.sum())
 
 
-def absent_classes(logits: Tensor, tags: Tensor, tagged: Tensor) -> Mean:
+def absent_classes(logits: Tensor, tags: Tensor, tags_apply: Tensor) -> Mean:
     """Compute the loss of classes that the tags exclude, on labeled and unlabeled pixels alike.
 
     With p the probabilities of a pixel, and "present" the background and the tags of its photo::
@@ -103,7 +103,7 @@ def absent_classes(logits: Tensor, tags: Tensor, tagged: Tensor) -> Mean:
     Args:
         logits: (b, C+1, h, w).
         tags: 0/1, float (b, C).
-        tagged: bool (b, h, w), the pixels that count.
+        tags_apply: bool (b, h, w), the pixels that count.
 
     Returns:
         The sum over these pixels, and their number.
@@ -111,4 +111,4 @@ def absent_classes(logits: Tensor, tags: Tensor, tagged: Tensor) -> Mean:
     present = torch.cat([torch.ones_like(tags[:, :1]), tags], dim=1).bool()  # (b, C+1)
     inside = logits.masked_fill(~present[:, :, None, None], -torch.inf).logsumexp(dim=1)
     loss = logits.logsumexp(dim=1) - inside  # (b, h, w)
-    return Mean((loss * tagged).sum(), tagged.sum().to(loss.dtype))
+    return Mean((loss * tags_apply).sum(), tags_apply.sum().to(loss.dtype))

@@ -220,9 +220,10 @@ def test_a_mask_without_a_digest_counts_as_it_is(tmp_path: Path) -> None:
         assert file.read_bytes() == writer.corrections.mask_bytes("a") == content
 
 
-def test_a_mask_that_was_changed_by_hand_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("values", [(1,), (1, 1), (1, 2, 1), (1, 2, 1, 1)])
+def test_a_mask_that_was_changed_by_hand_counts(tmp_path: Path, values: tuple[int, ...]) -> None:
     with open_corrections(tmp_path, CLASSES) as writer:
-        for value in (1, 2, 1):
+        for value in values:
             writer.write(Decision("a", "corrected"), np.full_like(MASK, value))
     write_mask(tmp_path / "masks" / "a.png", MASK, CLASSES.colors)
     with open_corrections(tmp_path, CLASSES) as writer:

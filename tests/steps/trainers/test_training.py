@@ -108,9 +108,9 @@ def test_the_segmentation_network_gets_the_batch_as_it_is(absent: float) -> None
     image, labels, weights, *rest = task.inputs(batch, 0, torch.device("cpu"))
     assert torch.equal(image, batch.image) and weights is None
     assert torch.equal(labels, batch.labels.long()) and labels.dtype == torch.int64
-    assert [torch.equal(*pair) for pair in zip(rest, (batch.tags, batch.tagged), strict=False)] == (
-        [True, True] if absent else []
-    )
+    assert [
+        torch.equal(*pair) for pair in zip(rest, (batch.tags, batch.tags_apply), strict=False)
+    ] == ([True, True] if absent else [])
     assert task.weights(0) == {"cross_entropy": 1.0} | ({"absent": 0.1} if absent else {})
 
 

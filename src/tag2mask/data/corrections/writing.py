@@ -105,14 +105,18 @@ class CorrectionsWriter:
         return written
 
     def settle(self, photo: str) -> None:
-        """Make the mask of a photo's decision the current one, unless it is."""
+        """Make the mask of a photo's decision the current one, and the only copy of it."""
         current = self.corrections.mask_file(photo)
         with suppress(OSError, Tag2MaskError):  # it counts where it is, too
             mask = self.corrections.masks_of([photo]).get(photo, current)
+            recorded = self.decisions[photo].mask
             if mask != current:
                 self._keep_current(photo)
                 make_folder(current.parent)
                 mask.replace(current)
+            elif recorded and digest(current) == recorded:
+                # A copy would count instead of a current mask that is changed by hand later.
+                self.corrections.earlier_file(photo, recorded).unlink(missing_ok=True)
 
     def _keep_current(self, photo: str) -> None:
         """Move the current mask of a photo to the earlier ones."""

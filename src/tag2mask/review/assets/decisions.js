@@ -26,8 +26,9 @@ export function mayDraw() {
 }
 
 async function send(place, action, values, drawing) {
-  const { version } = now.run.photos[place], { generation } = now.run;
-  now.run.photos[place] = await post(place, action, { ...values, version, generation }, drawing);
+  const { id, version } = now.run.photos[place], { generation } = now.run;
+  const known = { photo: id, version, generation };
+  now.run.photos[place] = await post(place, action, { ...values, ...known }, drawing);
   describe(place);
   showProgress();
 }
@@ -42,8 +43,8 @@ async function write(verdict, { tagsOnly = false } = {}) {
     return;
   }
   const { place, name } = photo, isDrawn = verdict === "corrected" && !tagsOnly;
-  const tags = [...photo.tags, ...isDrawn ? drawnTags() : []];
-  const drawing = isDrawn ? photo.drawing : null;
+  if (isDrawn) for (const tag of drawnTags()) photo.tags.add(tag);
+  const tags = [...photo.tags], drawing = isDrawn ? photo.drawing : null;
   waiting = { place, tags, name, verdict, drawing, tagsOnly, failed: false };
   setBusy("saving", true);
   await sendWaiting();

@@ -28,6 +28,7 @@ function nextOpacity() {
   $("opacity").value = (+$("opacity").value + 25) % 125;
   draw();
 }
+const VERDICT_KEYS = ["g", "b", "u", "s", "Enter"];
 const keys = {
   g: () => decideFrom("good"), b: () => decide("bad"), u: () => decide("unsure"),
   s: () => decideFrom("corrected"), Enter: () => decideFrom("corrected"), z: undo,
@@ -77,7 +78,7 @@ document.onkeydown = event => {
     if (isOfControl(event)) return;
     if (!(event.target === canvas && usedOnCanvas(event)) && !usedAsDigit(event)) {
       if (!keys[key]) return;
-      keys[key]();
+      if (!(event.repeat && VERDICT_KEYS.includes(key))) keys[key]();  // one photo per press
     }
   }
   event.preventDefault();

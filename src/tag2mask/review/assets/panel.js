@@ -58,7 +58,7 @@ export function drawnTags() {
 /** Shows what is decided and can be decided about the photo in sight. */
 export function showPanel() {
   const own = rowInSight(), photo = now.photo;
-  for (const button of $("verdicts").children) {
+  for (const button of $("verdicts").querySelectorAll("button")) {
     const verdict = button.dataset.verdict;
     button.setAttribute("aria-pressed", String(own.verdict === verdict));
     if (verdict === "corrected") button.disabled = !photo.dirty;

@@ -181,10 +181,10 @@ class SegmenterTask:
             weights = torch.tensor(own).to(device, non_blocking=True)
         if self.section.absent_weight == 0:
             return image, labels, weights
-        tags, tagged = (
-            values.to(device, non_blocking=True) for values in (batch.tags, batch.tagged)
+        tags, tags_apply = (
+            values.to(device, non_blocking=True) for values in (batch.tags, batch.tags_apply)
         )
-        return image, labels, weights, tags, tagged
+        return image, labels, weights, tags, tags_apply
 
     def weights(self, step: int) -> dict[str, float]:
         """Return the weight of each loss."""
