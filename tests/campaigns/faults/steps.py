@@ -99,8 +99,8 @@ FAULTS = [
     Fault(
         "steps.trainers.segmenter_task.SegmenterTask.inputs",
         "channels of the photo are swapped",
-        "return image, labels\n",
-        "return image.flip(1), labels\n",
+        "return image, labels, weights\n",
+        "return image.flip(1), labels, weights\n",
         ("steps/trainers/test_training.py",),
     ),
     Fault(
