@@ -97,9 +97,8 @@ class SegmenterDataset(Dataset[SegmenterItem]):
         possible = np.zeros(256, np.bool_)  # by mask id
         possible[[BACKGROUND, *(mask_id(tag) for tag in sample.tags), IGNORE]] = True
         tags_apply = inside if possible[mask].all() else torch.zeros_like(inside)
-        tags = torch.zeros(self.num_classes)
-        tags[list(sample.tags)] = 1.0
-        return image, torch.from_numpy(_cut(crop, mask)), tags, tags_apply, sample.id
+        labels, tags = torch.from_numpy(_cut(crop, mask)), self.photos.tags_of(sample)
+        return image, labels, tags, tags_apply, sample.id
 
 
 def segmenter_loader(

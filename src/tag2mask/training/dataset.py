@@ -103,9 +103,13 @@ class TrainingDataset(Dataset[TaggedItem]):
     def __getitem__(self, address: tuple[int, int]) -> TaggedItem:
         image, valid, _ = self.cropped(address)
         sample = self.samples[address[1]]
+        return image, self.tags_of(sample), valid, sample.id
+
+    def tags_of(self, sample: Sample) -> Tensor:
+        """Return the tags of a photo, float32 (C,), 0 or 1."""
         tags = torch.zeros(self.num_classes)
         tags[list(sample.tags)] = 1.0
-        return image, tags, valid, sample.id
+        return tags
 
     def cropped(self, address: tuple[int, int]) -> tuple[Tensor, Tensor, CropWindow]:
         """Return image (3, s, s), valid mask (s, s) and the crop that they were taken from."""

@@ -114,9 +114,11 @@ class CorrectionsWriter:
                 self._keep_current(photo)
                 make_folder(current.parent)
                 mask.replace(current)
-            elif recorded and digest(current) == recorded:
+            elif recorded:
+                copy = self.corrections.earlier_file(photo, recorded)
                 # A copy would count instead of a current mask that is changed by hand later.
-                self.corrections.earlier_file(photo, recorded).unlink(missing_ok=True)
+                if copy.is_file() and digest(current) == recorded:
+                    copy.unlink()
 
     def _keep_current(self, photo: str) -> None:
         """Move the current mask of a photo to the earlier ones."""
