@@ -16,6 +16,7 @@ from tag2mask.artifacts.files import (
     write_json,
 )
 from tag2mask.artifacts.items import named_path
+from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import (
     DECISIONS,
@@ -226,33 +227,28 @@ def corrections_of(prepared: Path) -> Corrections:
 
 
 def copy_corrections(corrections: Corrections, folder: Path, classes: ClassSet) -> None:
-    """Copy the decisions that count and their masks; masks that no longer count are deleted.
+    """Make a folder a copy of the decisions that count and their masks.
+
+    After a kill it holds what it held before, or the whole copy; see `replaced_folder`.
 
     Raises:
         RunFolderError: the folder can't be written.
     """
-    copy = Corrections(folder, corrections.decisions)
-    copied: set[Path] = set()
-    for photo in corrections.sure:
-        content = corrections.mask_bytes(photo)
-        if content is not None:
-            write_bytes(copy.mask_file(photo), content, durable=False)
-            copied.add(copy.mask_file(photo))
-    for stale in set(_mask_files(folder)) - copied:
-        stale.unlink(missing_ok=True)
-    write_json(folder / CLASSES, {"names": classes.names})
-    lines = (decision_line(decision) for decision in corrections.decisions.values())
-    write_bytes(folder / DECISIONS, b"".join(lines))
+    with replaced_folder(folder) as new:
+        copy = Corrections(new, corrections.decisions)
+        for photo in corrections.sure:
+            content = corrections.mask_bytes(photo)
+            if content is not None:
+                write_bytes(copy.mask_file(photo), content, durable=False)
+        write_json(new / CLASSES, {"names": classes.names})
+        lines = (decision_line(decision) for decision in corrections.decisions.values())
+        write_bytes(new / DECISIONS, b"".join(lines))
 
 
 def _content(file: Path) -> bytes | None:
     with readable_os_errors(file), suppress(FileNotFoundError, IsADirectoryError):
         return file.read_bytes()
     return None
-
-
-def _mask_files(folder: Path) -> Iterator[Path]:
-    return (folder / MASKS).rglob("*.png")
 
 
 def recorded_classes(folder: Path) -> tuple[str, ...] | None:
