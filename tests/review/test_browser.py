@@ -88,7 +88,11 @@ def test_a_run_uses_what_was_decided_on_the_page(browser: Any, tmp_path: Path) -
     server = Served(run)
     page = opened(browser, server.address)
     assert photo_of(page) == read_asked(run / "corrections")[0].photo
-    for key in ["g", "b", "g", "g", "u"] * 4:
+    drawn = loaded_photo(page)
+    page.focus("#canvas")
+    page.keyboard.press("Space")
+    press_and_wait(page, "s")
+    for key in ["b", "g", "g", "u", *["g", "b", "g", "g", "u"] * 3]:
         press_and_wait(page, key)
     close(page)
     server.end()
@@ -100,7 +104,7 @@ def test_a_run_uses_what_was_decided_on_the_page(browser: Any, tmp_path: Path) -
     decided = server.corrections
     learned = {s.id for s in read_index(run / "prepare", "train")}
     assert manifest.counts["bad"] == len(learned & set(decided.bad)) > 0
-    assert manifest.counts["accepted"] > 0 and manifest.counts["drawn"] == 0
+    assert manifest.counts["accepted"] > 0 and manifest.counts["drawn"] == 1
     assert set(manifest.metrics["bad"]) == learned & set(decided.bad)
     scored = (run / "evaluate" / "photos.jsonl").read_text()
     assert not any(f'"id": "{photo}"' in scored for photo in decided.sure)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from served_page import Served, close, loaded_photo, opened, photo_of, press_and_wait, settle
+from served_page import (
+    Served,
+    close,
+    is_pressed,
+    loaded_photo,
+    opened,
+    photo_of,
+    press_and_wait,
+    settle,
+)
 
 
 def test_keys_work_after_a_slider_or_a_choice_was_used(browser: Any, served: Served) -> None:
@@ -66,4 +75,41 @@ def test_space_and_enter_decide_one_photo_only(browser: Any, served: Served) -> 
         settle(page)
         assert photo_of(page) == second and list(served.corrections.decisions) == [photo]
     assert page.evaluate("document.activeElement.id") == "canvas"
+    close(page)
+
+
+def test_the_tag_of_the_chosen_class_has_a_key(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    photo = loaded_photo(page)
+    page.keyboard.press("i")
+    page.keyboard.press("t")
+    assert "Choose a class" in page.text_content("#notice")
+    page.keyboard.press("3")
+    name = str(page.text_content("#tags button:nth-child(3)")).lstrip("3")
+    had = is_pressed(page, name)
+    page.keyboard.press("t")
+    settle(page)
+    own = served.corrections.decisions[photo]
+    assert (own.tags_removed if had else own.tags_added) == (name,) and own.verdict is None
+    close(page)
+
+
+def test_undo_goes_on_after_a_reload(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    first = press_and_wait(page, "b")
+    settle(page)
+    second = press_and_wait(page, "u")
+    settle(page)
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    for photo in (second, first):
+        page.keyboard.press("z")
+        page.wait_for_function(
+            "name => document.querySelector('#caption').textContent.startsWith(name + ' ')",
+            arg=photo,
+        )
+        loaded_photo(page)
+        assert served.corrections.decisions[photo].verdict is None
+    page.keyboard.press("z")
+    assert "Nothing to undo" in page.text_content("#notice")
     close(page)

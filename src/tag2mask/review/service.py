@@ -78,7 +78,13 @@ class ReviewService:
                 "classes": self.folder.classes.mask_names,
                 "colors": self.folder.classes.colors,
                 "photos": [self._row(photo) for photo in self.photos],
+                "undoable": self._undoable(),
             }
+
+    def _undoable(self) -> list[int]:
+        """Return the places of the photos whose decisions `undo` takes back, the last one last."""
+        places = {photo.id: place for place, photo in enumerate(self.photos)}
+        return [places[before.photo] for before, _ in self._before if before.photo in places]
 
     def alive(self, page: str) -> dict[str, Any]:
         """Note that a page is open; return how many are, and whether the run changed."""

@@ -9,7 +9,7 @@ import { dropDrawing, undoStroke } from "./tools.js";
 
 const CHANGED = 409, RETRY_MS = 3000;
 const NOT_SAVED_YET = "The last decision isn't saved yet; press z to drop it.";
-let waiting = null, later = null, undoable = [];
+let waiting = null, later = null;
 
 export function isWaiting() { return waiting !== null; }
 
@@ -61,7 +61,7 @@ async function sendWaiting() {
   waiting = later = null;
   setBusy("saving", false);
   notice("");
-  undoable.push(place);
+  now.run.undoable.push(place);
   if (now.photo.place !== place) return;
   if (!tagsOnly) dropDrawing();
   if (following?.place === place && (tagsOnly || following.tagsOnly))
@@ -88,7 +88,7 @@ async function notWritten(sent, error) {
 export async function undo() {
   if (waiting) return waiting.failed && dropWaiting();
   if (now.photo?.dirty) return undoStroke();
-  const place = undoable.pop();
+  const place = now.run.undoable.pop();
   if (place === undefined) return notice("Nothing to undo.");
   try {
     await send(place, "undo", {});
@@ -96,7 +96,7 @@ export async function undo() {
     await openPhoto(place);
   } catch (error) {
     notice(`Not undone: ${error.message}`);
-    if (error.status === CHANGED) await reload(place); else undoable.push(place);
+    if (error.status === CHANGED) await reload(place); else now.run.undoable.push(place);
   }
 }
 function dropWaiting() {
@@ -124,7 +124,6 @@ async function reload(place) {
     return notice(`${$("notice").textContent} ${error.message}`);
   }
   const found = now.run.photos.findIndex(own => own.id === id);
-  undoable = [];
   now.at = -1;  // places are new
   forgetPictures();
   listPhotos();

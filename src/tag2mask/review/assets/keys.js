@@ -24,6 +24,11 @@ function decideFrom(verdict) {
   else if (now.photo.dirty) notice("The mask was changed: press s to save the drawing.");
   else notice("This photo has no mask to accept.");
 }
+/** Sets or removes the tag of the class that is drawn with. */
+function toggleChosen() {
+  if (now.photo.labels.includes(tool.label)) toggleTag(now.run.classes[tool.label]);
+  else notice("Choose a class first: . or a digit.");
+}
 function nextOpacity() {
   $("opacity").value = (+$("opacity").value + 25) % 125;
   draw();
@@ -35,6 +40,7 @@ const keys = {
   n: () => step(1), p: () => step(-1), ArrowRight: () => step(1), ArrowLeft: () => step(-1),
   d: () => chooseTool("brush"), e: () => chooseTool("eraser"), f: () => chooseTool("fill"),
   x: () => chooseTool("superpixel"), i: () => chooseLabel(IGNORED),
+  t: toggleChosen,
   "[": () => resizeTool(tool.size - 2), "]": () => resizeTool(tool.size + 2),
   ",": () => stepLabel(-1), ".": () => stepLabel(1),
   v: () => cycle($("layer")), m: () => cycle($("masks")), c: () => cycle($("only")), o: nextOpacity,
