@@ -86,7 +86,7 @@ def test_points_are_trained_scored_and_resumed(
     def curve(seeds: str) -> list[dict[str, Any]]:
         words = ["x", str(run), "--data", str(photos), "--work", str(work), "--rows", str(rows)]
         words += ["--photos", "0,4", "--seeds", seeds]
-        for change in ("affinity_labels.use_drawn=true", "train_segmenter.drawn_epochs=1"):
+        for change in ("affinity_labels.use_drawn=true", "train_segmenter.loss_stride=2"):
             words += ["--set", change]
         monkeypatch.setattr(sys, "argv", words)
         corrections_curve.main()
@@ -104,7 +104,7 @@ def test_points_are_trained_scored_and_resumed(
         assert AffinityLabels.open(work / name / "affinity-labels").manifest.counts["drawn"] == 4
         trained = SegmenterModel.open(work / name / "train-segmenter")
         assert trained.manifest.counts["imported"] == 4
-        assert trained.manifest.section["drawn_epochs"] == 1
+        assert trained.manifest.section["loss_stride"] == 2
         affinity = AffinityModel.open(work / name / "train-affinity")
         before = AffinityModel.open(run / "train-affinity")
         assert affinity.file.read_bytes() != before.file.read_bytes()

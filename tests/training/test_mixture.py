@@ -29,15 +29,9 @@ def test_photos_of_a_group_come_equally_often() -> None:
 
 
 def test_no_place_repeats_another_one() -> None:
-    mix = PhotoMix(10, [1, 4], 0.7, seed=0, only_from=2)
+    mix = PhotoMix(10, [1, 4], 0.7, seed=0)
     addresses = [mix.address((epoch, place)) for epoch in range(4) for place in range(10)]
     assert len(set(addresses)) == len(addresses)  # crops are drawn from (passes, photo)
-
-
-def test_the_last_epochs_have_only_better_photos() -> None:
-    mix = PhotoMix(10, [1, 4], 0.3, seed=0, only_from=2)
-    assert set(photos_of(mix, range(2))) > {1, 4}
-    assert set(photos_of(mix, range(2, 5))) == {1, 4}
 
 
 def test_all_photos_may_be_better() -> None:

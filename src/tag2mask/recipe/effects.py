@@ -122,11 +122,7 @@ NEEDS = (
     *_optimizer_needs("train_segmenter"),
     Need(("train_segmenter.use_empty_masks",), "train_segmenter.masks", ("pseudo", "mixed")),
     Need(
-        (
-            "train_segmenter.drawn_share",
-            "train_segmenter.drawn_weight",
-            "train_segmenter.drawn_epochs",
-        ),
+        ("train_segmenter.drawn_share", "train_segmenter.drawn_weight"),
         "train_segmenter.masks",
         ("mixed",),
     ),

@@ -21,6 +21,7 @@ REMOVED_KEYS = frozenset(
         "train_cam.losses.teach",
         "train_cam.optimizer.pcm_lr",
         "train_segmenter.confidence_weight",
+        "train_segmenter.drawn_epochs",
         "train_segmenter.losses",
         "train_segmenter.rounds",
     }

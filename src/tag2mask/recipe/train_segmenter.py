@@ -56,7 +56,6 @@ class TrainSegmenter(Section):
             "loss_stride": 1,
             "drawn_share": 0.25,
             "drawn_weight": 1.0,
-            "drawn_epochs": 0,
             "absent_weight": 0.0,
         }
     )
@@ -74,8 +73,6 @@ class TrainSegmenter(Section):
     """Share of drawn and accepted photos in the batches of mixed; 1: only these."""
     drawn_weight: Positive = 1.0
     """Weight of their pixels in the loss of mixed; those of pseudo masks have 1."""
-    drawn_epochs: NonNegativeCount = 0
-    """The last epochs of mixed, in which there are only these photos."""
     absent_weight: NonNegative = 0.1
     """Weight of a loss on classes that a photo's tags exclude, at all of its pixels; 0: no such
     loss (published). Photos whose masks show other classes than their tags are left out of it."""

@@ -30,7 +30,6 @@ class PhotoMix:
         better: indices of the photos with better labels; at least one.
         share: their share of the places, in [0, 1].
         seed: seed of the orders.
-        only_from: the epoch from which on they have all places; None: no such epoch.
 
     Example:
         >>> mix = PhotoMix(8, [2, 5], share=0.5, seed=0)
@@ -39,22 +38,13 @@ class PhotoMix:
         ([2, 2, 5, 5], [0, 0, 1, 1])
     """
 
-    def __init__(
-        self,
-        photos: int,
-        better: Collection[int],
-        share: float,
-        seed: int,
-        *,
-        only_from: int | None = None,
-    ) -> None:
+    def __init__(self, photos: int, better: Collection[int], share: float, seed: int) -> None:
         assert better and max(better) < photos, (photos, better)
         self.photos = photos
         self.better = sorted(better)
         self.others = sorted(set(range(photos)) - set(better))
         self.places = photos if not self.others else max(1, round(share * photos))
         self.seed = seed
-        self.only_from = only_from
 
     def address(self, drawn: tuple[int, int]) -> tuple[int, int]:
         """Return (passes of its group so far, photo) of a place.
@@ -63,9 +53,6 @@ class PhotoMix:
             drawn: (epoch, place) of the sampler, the place in 0 .. photos - 1.
         """
         epoch, place = drawn
-        if self.only_from is not None and epoch >= self.only_from:
-            before = self.only_from * self.places + (epoch - self.only_from) * self.photos
-            return self._photo(self.better, before + place, 0)
         if place < self.places:
             return self._photo(self.better, epoch * self.places + place, 0)
         rest = self.photos - self.places

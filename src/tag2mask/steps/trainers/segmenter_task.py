@@ -215,7 +215,6 @@ def photo_mix(
         [place for place, sample in enumerate(samples) if sample.id in sure],
         section.drawn_share,
         section.seed,
-        only_from=max(0, section.epochs - section.drawn_epochs) if section.drawn_epochs else None,
     )
 
 
