@@ -196,7 +196,7 @@ def test_a_run_with_corrections(tmp_path: Path) -> None:
     assert section["init_from"] == str(out / STEP / MODEL_FILE)
     assert (section["masks"], section["epochs"]) == ("mixed", 1)
     rate = before.section["optimizer"]["lr"]
-    assert section["drawn_share"] == 0.75
+    assert (section["drawn_share"], section["drawn_weight"]) == (0.75, 2)
     assert section["optimizer"]["lr"] == pytest.approx(rate / 3, rel=1e-5)
     assert f"train_segmenter.optimizer.lr={rate / 3:.6g}" in fine_tuning(new)
     assert "train_segmenter.epochs=1" in fine_tuning(new)

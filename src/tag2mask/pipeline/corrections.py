@@ -27,6 +27,7 @@ def fine_tuning(source: Path) -> list[str]:
     """Return the ``--set`` values that fine-tune a run's network with drawn masks.
 
     A third of the run's epochs and of its learning rate; a run that was fine-tuned keeps its own.
+    Three quarters of each batch are photos with drawn masks, whose pixels count twice.
     Chosen by experiments (docs/results/log, 2026-11-30).
 
     Args:
@@ -43,6 +44,7 @@ def fine_tuning(source: Path) -> list[str]:
         path_override("train_segmenter.init_from", source / SegmenterModel.step / MODEL_FILE),
         "train_segmenter.masks=mixed",
         "train_segmenter.drawn_share=0.75",
+        "train_segmenter.drawn_weight=2",
         f"train_segmenter.epochs={math.ceil(section.epochs / part)}",
         f"train_segmenter.optimizer.lr={section.optimizer.lr / part:.6g}",
     ]
