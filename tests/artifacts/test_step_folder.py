@@ -105,6 +105,14 @@ class _Later(Section):
     options: dict[str, int] = {}  # noqa: RUF012
 
 
+class _Without(Section):
+    """As `_Later`, of a version without its keys."""
+
+    removed_keys = {"inner.pool": "avg", "options": {}}  # noqa: RUF012
+
+    epochs: int = 1
+
+
 def made_with(out: Path, section: Section) -> bool:
     """Return whether a finished folder of these settings was there already."""
     with step_folder(PreparedData, out, section=section) as step:
@@ -126,6 +134,14 @@ def test_a_key_of_a_later_version_with_the_earlier_meaning_keeps_folders(tmp_pat
     assert made_with(tmp_path / "later", other)
     with pytest.raises(RunFolderError, match=r'prepare\.inner\.pool: "max" -> \(absent\)'):
         made_with(tmp_path / "later", _Later())
+
+
+def test_a_key_that_was_removed_and_changed_nothing_keeps_folders(tmp_path: Path) -> None:
+    assert not made_with(tmp_path / "earlier", _Later())
+    assert made_with(tmp_path / "earlier", _Without())
+    assert not made_with(tmp_path / "other", _Later(options={"top": 3}))
+    with pytest.raises(RunFolderError, match=r"prepare\.options\.top: 3 -> \(absent\)"):
+        made_with(tmp_path / "other", _Without())
 
 
 def test_a_partial_folder_refuses_other_settings_too(tmp_path: Path) -> None:

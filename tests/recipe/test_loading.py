@@ -84,6 +84,7 @@ def test_keys_outside_of_the_identity_exist() -> None:
         assert issubclass(section, Section)
         assert section.not_identity <= set(keys(section))
         assert set(section.added_keys) <= set(keys(section))
+        assert not set(section.removed_keys) & set(keys(section))
 
 
 @pytest.mark.parametrize(
@@ -444,6 +445,26 @@ def test_a_runs_recipe_gets_keys_that_were_added_since_as_before_them(
     assert old.train_cam == recipe.train_cam
     path.write_text(yaml.safe_dump(values))  # a user's own: today's defaults
     assert load_recipe(path) == recipe
+
+
+def test_a_runs_recipe_may_have_removed_keys_that_changed_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed = {"drawn_epochs": 0, "network.dropout": None}
+    monkeypatch.setattr(TrainSegmenter, "removed_keys", removed)
+    recipe, path = load_recipe("lite0-cpu"), tmp_path / "recipe.yaml"
+    values = recipe.model_dump(mode="json")
+    values["train_segmenter"]["drawn_epochs"] = 0
+    values["train_segmenter"]["network"]["dropout"] = None
+    path.write_text(f"{RECIPE_HEAD}\n{yaml.safe_dump(values)}")
+    assert load_recipe(path) == recipe
+    values["train_segmenter"]["drawn_epochs"] = 2
+    path.write_text(f"{RECIPE_HEAD}\n{yaml.safe_dump(values)}")
+    with pytest.raises(RecipeError, match=r"key 'train_segmenter\.drawn_epochs' was removed"):
+        load_recipe(path)
+    path.write_text(yaml.safe_dump(values | {"train_segmenter": {"drawn_epochs": 0}}))
+    with pytest.raises(RecipeError, match=r"key 'train_segmenter\.drawn_epochs' was removed"):
+        load_recipe(path)  # a user's own
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,17 @@ def deciding_values(
 ) -> dict[str, Any]:
     """Return the values that decide a step's result.
 
-    Left out are the section's ``not_identity`` keys, and its ``added_keys`` with the value that
-    means what was done before the key existed.
+    Left out are the section's ``not_identity`` keys, and its ``added_keys`` and ``removed_keys``
+    with the value that means what is done without the key.
     """
     free: frozenset[str] = getattr(type(section), "not_identity", frozenset())
-    added: Mapping[str, Any] = getattr(type(section), "added_keys", {})
+    without: dict[str, Any] = {
+        **getattr(type(section), "added_keys", {}),
+        **getattr(type(section), "removed_keys", {}),
+    }
 
     def decides(key: str, value: Any) -> bool:
-        return key not in free and not (key in added and value == added[key])
+        return key not in free and not (key in without and value == without[key])
 
     return _selected(values, decides, "")
 

@@ -74,6 +74,9 @@ class Section(BaseModel):
     """Keys that were added after folders had been written without them, each with the value, as in
     JSON, that means what was done before. With this value a key is no part of a step's identity, so
     that those folders remain valid. Keys are dotted as in ``not_identity``."""
+    removed_keys: ClassVar[Mapping[str, Any]] = {}
+    """Keys of earlier versions, each with the value that means what is done without it. With this
+    value a run's recipe and its folders remain valid. Keys are dotted as in ``not_identity``."""
     renamed_keys: ClassVar[Mapping[str, str]] = RENAMED_KEYS
     """Old to new names of keys, to recognize folders of earlier versions."""
 

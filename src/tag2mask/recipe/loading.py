@@ -63,6 +63,7 @@ def load_recipe(
     written = str(name_or_file) in shipped or text.startswith(RECIPE_HEAD)
     if text.startswith(RECIPE_HEAD):
         _add_later_keys(values)
+        _drop_removed_keys(values)
     alone = None if written or not effects else _valid_recipe(values)
     given: dict[str, Any] = {}
     for override in overrides:
@@ -90,12 +91,26 @@ def _add_later_keys(values: dict[str, Any]) -> None:
     for name, field in Recipe.model_fields.items():
         added = getattr(field.annotation, "added_keys", {})
         for key, value in added.items():
-            *outer, last = key.split(".")
-            here = values.get(name)
-            for part in outer:
-                here = here.get(part) if isinstance(here, dict) else None
-            if isinstance(here, dict):
-                here.setdefault(last, dict(value) if isinstance(value, Mapping) else value)
+            here, last = _holder(values, f"{name}.{key}")
+            here.setdefault(last, dict(value) if isinstance(value, Mapping) else value)
+
+
+def _drop_removed_keys(values: dict[str, Any]) -> None:
+    """Drop the keys of a run's recipe that were removed since and changed nothing in this run."""
+    for name, field in Recipe.model_fields.items():
+        for key, value in getattr(field.annotation, "removed_keys", {}).items():
+            here, last = _holder(values, f"{name}.{key}")
+            if last in here and here[last] == value:
+                del here[last]
+
+
+def _holder(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """Return the mapping that holds a dotted key, an empty one if there is none, and its name."""
+    *outer, last = key.split(".")
+    here: Any = values
+    for part in outer:
+        here = here.get(part) if isinstance(here, dict) else None
+    return (here if isinstance(here, dict) else {}), last
 
 
 def _valid_recipe(values: Mapping[str, Any]) -> Recipe | None:

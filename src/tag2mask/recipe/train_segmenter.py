@@ -59,6 +59,7 @@ class TrainSegmenter(Section):
             "absent_weight": 0.0,
         }
     )
+    removed_keys = MappingProxyType({"drawn_epochs": 0})
 
     enabled: bool = True
     """False: a run ends with the pseudo masks."""
