@@ -91,7 +91,7 @@ def test_a_renamed_value_is_refused_with_its_new_name() -> None:
     ],
 )
 def test_a_removed_key_is_refused(values: dict[str, Any], key: str) -> None:
-    assert f"key {key!r} was removed: it improved no result" in message_of(values)
+    assert f"key {key!r} was removed: it was not shown to improve results" in message_of(values)
 
 
 @pytest.mark.parametrize(

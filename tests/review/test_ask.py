@@ -265,6 +265,8 @@ def test_random_looks_estimate_the_masks(folder: ReviewFolder) -> None:
     assert looks is not None and looks.miou is not None and looks.interval is not None
     assert (looks.photos, looks.accepted, looks.without, looks.undecided) == (6, 3, 2, 0)
     assert looks.interval[0] <= looks.miou <= looks.interval[1] and 0.5 < looks.miou < 1
+    low, high = (round(100 * end) for end in looks.interval)
+    assert f" % (95 % interval {low}–{high}) from 6 random looks" in looks.text
     page = report(folder.path, Report(), folder.path / "report").path / "index.html"
     assert looks.text.replace("'", "&#39;") in page.read_text()
     printed = " ".join(invoke("ask", folder.path, "--count", "3").output.split())
@@ -274,6 +276,16 @@ def test_random_looks_estimate_the_masks(folder: ReviewFolder) -> None:
     assert "It replaces an earlier list of 10 photos, 8 of them decided" in printed
     review = shlex.join(["tag2mask", "review", str(folder.path)])
     assert f"Look at them: {review}" in printed
+
+
+def test_random_looks_that_are_all_alike_have_no_interval(folder: ReviewFolder) -> None:
+    asked = ask(folder, 4, random_share=1)
+    with open_corrections(folder.corrections, CLASSES) as writer:
+        for one in asked:
+            look(folder, writer, one.photo, "good")
+        looks = random_looks(folder.first_masks, 3, writer.corrections)
+    assert looks is not None and (looks.miou, looks.interval) == (1, None)
+    assert "100.0 % from 4 random looks; 4 accepted as they are" in looks.text
 
 
 def test_random_looks_are_of_all_photos_whatever_was_decided_before(folder: ReviewFolder) -> None:

@@ -48,7 +48,7 @@ def test_masks_that_a_run_was_given_are_reviewed(given: Path, tmp_path: Path) ->
         service = ReviewService(folder, writer, lambda: open_review(run))
         (first, *_), photo = service.state()["photos"], service.photo(0)
         assert first["masks"] == ["given mask", "network"]
-        values = {"verdict": "good", "mask": "given mask", "version": 0, "generation": 0}
+        values = {"verdict": "good", "mask": "given mask", "version": "", "generation": 0}
         service.decide(0, values | {"photo": photo.id, "tags": first["tags"]}, None)
     accepted = read_corrections(folder.corrections).masks()[photo.id]
     made = read_mask(given / "masks" / f"{photo.id}.png", 3)

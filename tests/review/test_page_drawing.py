@@ -29,6 +29,30 @@ def draw_with_keys(page: Any) -> None:
     page.wait_for_selector("#verdicts [data-verdict=corrected]:not([disabled])")
 
 
+def test_undo_shows_a_saved_drawing_again_as_one_that_is_not(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    photo = loaded_photo(page)
+    page.focus("#canvas")  # its frame is in every picture
+    before = canvas(page)
+    draw_with_keys(page)
+    press_and_wait(page, "s")
+    saved = read_mask(served.corrections.masks()[photo], 3)
+    settle(page)
+    page.keyboard.press("z")
+    page.wait_for_selector("#verdicts [data-verdict=corrected]:not([disabled])")
+    assert photo_of(page) == photo and canvas(page) != before
+    assert served.corrections.decisions[photo].verdict is None
+    press_and_wait(page, "s")  # as it was
+    assert np.array_equal(read_mask(served.corrections.masks()[photo], 3), saved)
+    settle(page)
+    page.keyboard.press("z")
+    page.wait_for_selector("#verdicts [data-verdict=corrected]:not([disabled])")
+    page.keyboard.press("z")  # the drawing, too
+    page.wait_for_selector("#verdicts [data-verdict=corrected][disabled]")
+    assert canvas(page) == before
+    close(page)
+
+
 @pytest.mark.parametrize("key", ["b", "u"])
 def test_a_decision_asks_before_it_discards_a_drawing(
     browser: Any, served: Served, key: str

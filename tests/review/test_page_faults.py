@@ -69,7 +69,7 @@ def test_a_second_page_and_a_changed_run_are_noticed(browser: Any, served: Serve
     decided = press_and_wait(first, "b")
     second.keyboard.press("g")
     second.wait_for_function(
-        "() => document.querySelector('#notice').textContent.includes('decided about this photo')"
+        "() => document.querySelector('#notice').textContent.includes('decided meanwhile')"
     )
     assert served.corrections.decisions[decided].verdict == "bad"
     manifest = served.run / "pseudo-masks" / "manifest.json"

@@ -15,6 +15,9 @@ from served_page import (
     settle,
 )
 
+from small_runs import invoke
+from tag2mask.review.ask import read_asked
+
 
 def test_keys_work_after_a_slider_or_a_choice_was_used(browser: Any, served: Served) -> None:
     page = opened(browser, served.address)
@@ -83,7 +86,7 @@ def test_the_tag_of_the_chosen_class_has_a_key(browser: Any, served: Served) -> 
     photo = loaded_photo(page)
     page.keyboard.press("i")
     page.keyboard.press("t")
-    assert "Choose a class" in page.text_content("#notice")
+    assert "choose a class" in page.text_content("#notice")
     page.keyboard.press("3")
     name = str(page.text_content("#tags button:nth-child(3)")).lstrip("3")
     had = is_pressed(page, name)
@@ -113,3 +116,43 @@ def test_undo_goes_on_after_a_reload(browser: Any, served: Served) -> None:
     page.keyboard.press("z")
     assert "Nothing to undo" in page.text_content("#notice")
     close(page)
+
+
+def test_undo_may_be_pressed_faster_than_it_is_done(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    photo = loaded_photo(page)
+    page.keyboard.press("3")
+    name = str(page.text_content("#tags button:nth-child(3)")).lstrip("3")
+    for _ in range(3):
+        page.keyboard.press("t")
+        settle(page)
+    page.evaluate("""['z', 'z'].forEach(key =>
+      document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })))""")
+    page.wait_for_timeout(300)
+    settle(page)
+    own, had = served.corrections.decisions[photo], not is_pressed(page, name)
+    assert (own.tags_removed if had else own.tags_added) == (name,)  # as after the first t
+    assert page.is_hidden("#notice")
+    assert page.get_attribute("#classes [aria-pressed=true]", "data-label") == label_of(page, name)
+    close(page)
+
+
+def label_of(page: Any, name: str) -> str:
+    found = page.locator("#classes button", has_text=name).get_attribute("data-label")
+    return str(found)
+
+
+def test_a_new_list_is_shown_after_a_reload(browser: Any, served: Served) -> None:
+    assert invoke("ask", served.run, "--count", "3").exit_code == 0
+    page = opened(browser, served.address)
+    first = list_of(page)
+    assert invoke("ask", served.run, "--count", "6", "--seed", "5").exit_code == 0
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    asked = [one.photo for one in read_asked(served.run / "corrections")]
+    assert list_of(page)[:6] == asked != first[:6]
+    close(page)
+
+
+def list_of(page: Any) -> list[str]:
+    return [str(one) for one in page.locator("#queue button span.more").all_text_contents()]

@@ -89,7 +89,7 @@ def _lock(file: IO[bytes], folder: Path) -> bool:
         raise FolderInUseError(
             "another process is working in this folder",
             where=folder,
-            fix="Wait for it to end, or give another --out.",
+            fix="Wait for it to end, or give another folder.",
         ) from None
     except OSError:
         return False  # a file system without locks

@@ -16,11 +16,9 @@ from tag2mask.artifacts.handles import UNDERSTOOD, PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.manifest import Manifest, read_identity
-from tag2mask.artifacts.replacement import put_back
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.check import correction_problems, with_corrections
 from tag2mask.data.corrections.folder import (
-    CORRECTIONS,
     NO_CORRECTIONS,
     Corrections,
     corrections_of,
@@ -171,10 +169,7 @@ def list_data(
         _check_same_fraction(section, prepared)
     if corrections is not None:
         return with_corrections(inventory, read_corrections(corrections))
-    if prepared is None:
-        return inventory
-    put_back(prepared / CORRECTIONS)  # the copy, if it was being replaced when it was killed
-    return with_corrections(inventory, corrections_of(prepared))
+    return inventory if prepared is None else with_corrections(inventory, corrections_of(prepared))
 
 
 def _drawn_before(prepared: Path | None) -> dict[str, Split]:

@@ -31,7 +31,8 @@ class RandomLooks:
         accepted: those that were accepted as they are.
         without: number of sampled photos with no mask to compare with, such as bad or unsure ones.
         miou: of the run's masks against the accepted and drawn ones, in [0, 1]; None: no photo.
-        interval: 95 % interval; None: too few photos.
+        interval: 95 % interval; None: too few photos, or all of them alike, which resampling can't
+            vary.
         undecided: number of photos of the last sample that must still be decided about these masks;
             0: it counts.
     """
@@ -54,12 +55,12 @@ class RandomLooks:
         ends = (
             ""
             if self.interval is None
-            else " ({:.0f}–{:.0f})".format(*(100 * end for end in self.interval))
+            else " (95 % interval {:.0f}–{:.0f})".format(*(100 * end for end in self.interval))
         )
         looks = counted(self.photos, "random look", "random looks")
         return (
-            f"IoU of the masks with accepted and drawn ones: {100 * self.miou:.1f} %{ends}, "
-            f"95 % interval, from {looks}; {self.accepted} accepted as they are"
+            f"IoU of the masks with accepted and drawn ones: {100 * self.miou:.1f} %{ends} "
+            f"from {looks}; {self.accepted} accepted as they are"
             + (f"; {self.without} more, such as bad ones, not compared" if self.without else "")
             + (f"; the last list counts once {left} decided" if self.undecided else "")
         )
@@ -111,9 +112,14 @@ def random_looks(masks: Path, classes: int, corrections: Corrections) -> RandomL
         accepted,
         len(decided) - photos,
         total.miou() if photos else None,
-        percentile_interval(resampled.miou()) if photos else None,
+        _interval(resampled) if photos else None,
         len(open_ones[-1]),
     )
+
+
+def _interval(resampled: ResampledTallies) -> Interval | None:
+    found = percentile_interval(resampled.miou())
+    return None if found is None or found[0] == found[1] else found
 
 
 def mask_looked_at(masks: Path, photo: str) -> str:

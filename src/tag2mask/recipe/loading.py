@@ -234,7 +234,7 @@ def _unknown_key(location: Sequence[str]) -> str:
     key, last = ".".join(location), location[-1]
     section = _section_at(location[:-1])
     if key in REMOVED_KEYS:
-        return f"key {key!r} was removed: it improved no result"
+        return f"key {key!r} was removed: it was not shown to improve results"
     if RENAMED_KEYS.get(last) in section.model_fields:
         return f"key {key!r} is now called {current_name(key)!r}"
     return f"unknown key {excerpt(key)}{_nearest_keys(location)}"

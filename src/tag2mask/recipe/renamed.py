@@ -26,7 +26,7 @@ REMOVED_KEYS = frozenset(
         "train_segmenter.rounds",
     }
 )
-"""Keys and sections of earlier versions that improved no result."""
+"""Keys and sections of earlier versions that were not shown to improve results."""
 
 COMMON_NAMES: Mapping[str, str] = {
     "amp": "precision",

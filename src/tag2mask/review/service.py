@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.data.corrections.decisions import VERDICTS, Decision, Verdict
+from tag2mask.data.corrections.decisions import VERDICTS, Decision, Verdict, decision_line
 from tag2mask.data.corrections.writing import CorrectionsWriter
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, Tag2MaskError, counted
@@ -53,7 +54,6 @@ class ReviewService:
         self._writer = writer
         self._reopen = reopen
         self._lock = Lock()
-        self._versions: dict[str, int] = {}
         self._pages: dict[str, float] = {}
         self._before: deque[tuple[Decision, bytes | None]] = deque(maxlen=UNDOABLE)
         self._generation = 0
@@ -61,16 +61,19 @@ class ReviewService:
 
     def _open(self, folder: ReviewFolder) -> None:
         self.folder = folder
-        asked = read_asked(folder.corrections)
-        self._asked = {one.photo for one in asked}
+        self._asked = read_asked(folder.corrections)
+        self._asked_for = {one.photo for one in self._asked}
         photos = {photo.id: photo for photo in reversed(folder.photos)}
-        self.photos = [photos[photo] for photo in queue(folder, gains(folder), asked)]
+        self.photos = [photos[photo] for photo in queue(folder, gains(folder), self._asked)]
 
     def state(self) -> dict[str, Any]:
         """Return everything that the page needs to begin."""
         with self._lock:
             if self.folder.is_changed():
                 self._open(self._reopen())
+                self._generation += 1
+            elif read_asked(self.folder.corrections) != self._asked:
+                self._open(self.folder)  # in the order of the new list
                 self._generation += 1
             return {
                 "name": self.folder.path.absolute().name,
@@ -113,9 +116,9 @@ class ReviewService:
             "split": photo.split,
             "tags": [name for name in self.folder.classes.names if name in tags],
             "verdict": own.verdict,
-            "version": self._versions.get(photo.id, 0),
+            "version": self._version(photo),
             "masks": names,
-            "asked": photo.id in self._asked,
+            "asked": photo.id in self._asked_for,
         }
 
     def _kept(self, photo: str, name: str) -> Path | None:
@@ -183,7 +186,7 @@ class ReviewService:
             file = self._writer.corrections.mask_bytes(photo.id)
             self._writer.write(decision, mask)
             self._before.append((before, file))
-            return self._next_version(photo)
+            return self._row(photo)
 
     def undo(self, place: int, values: dict[str, Any]) -> dict[str, Any]:
         """Take the last decision about a photo back: the one before it and its mask are written.
@@ -207,21 +210,20 @@ class ReviewService:
                 raise ConflictError("that decision can't be taken back", fix="Decide again.")
             self._writer.restore(*entry)
             self._before.remove(entry)
-            return self._next_version(photo)
+            return self._row(photo)
 
-    def _next_version(self, photo: ReviewPhoto) -> dict[str, Any]:
-        self._versions[photo.id] = self._versions.get(photo.id, 0) + 1
-        return self._row(photo)
+    def _version(self, photo: ReviewPhoto) -> str:
+        """Return what differs after each decision about a photo, whichever server wrote it."""
+        own = self._writer.decisions.get(photo.id)
+        return "" if own is None else hashlib.sha256(decision_line(own)).hexdigest()[:16]
 
     def _check_current(self, photo: ReviewPhoto, values: dict[str, Any]) -> None:
         # The page of an earlier server may have another order of the photos.
         known = values.get("photo") == photo.id and values.get("generation") == self._generation
         if not known or self.folder.is_changed():
-            raise ConflictError("not saved: the run has changed", fix="Look at the masks again.")
-        if values.get("version") != self._versions.get(photo.id, 0):
-            raise ConflictError(
-                "not saved: another page has decided about this photo", fix="Look at it again."
-            )
+            raise ConflictError("the run has changed", fix="Look at the masks again.")
+        if values.get("version") != self._version(photo):
+            raise ConflictError("this photo was decided meanwhile", fix="Look at it again.")
 
     def _decision(self, photo: ReviewPhoto, values: dict[str, Any]) -> Decision:
         verdict: Verdict | None = values.get("verdict")

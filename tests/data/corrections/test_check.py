@@ -26,8 +26,8 @@ MASK = np.array([[0, 1, 1, 0, 0, 0, 0, 2]] * 6, np.uint8)
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    rows = "a,cat,train\nb,dog,train\nc,cat;dog,train\nd,cat,val\n"
-    return write_data(tmp_path / "data", rows, "cat dog", photos="a b c d")
+    rows = "a,cat,train\nb,dog,train\nc,cat;dog,train\nd,cat,val\ne,cat;dog,train\n"
+    return write_data(tmp_path / "data", rows, "cat dog", photos="a b c d e")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_prepare_corrects_tags_and_keeps_a_copy(
     decide(corrections, Decision("c", "corrected", (), ("dog",)), mask=MASK)
     out = tmp_path / "prepare"
     made = prepare(data, Prepare(), out, corrections=corrections)
-    assert tags(made) == {"a": (1,), "b": (1,), "c": (0,)}
+    assert tags(made) == {"a": (1,), "b": (1,), "c": (0,), "e": (0, 1)}
     counts = made.manifest.counts
     assert {key: counts[key] for key in ("drawn", "imported", "accepted", "bad")} == {
         "drawn": 1,
@@ -94,8 +94,11 @@ def test_masks_are_checked(data: Path, corrections: Path) -> None:
     decide(corrections, Decision("b", "corrected"))
     decide(corrections, Decision("c", "good"), mask=np.full_like(MASK, 255))
     decide(corrections, Decision("d", "corrected"), mask=MASK)
+    decide(corrections, Decision("e", "good"), mask=MASK)
+    (corrections / "masks" / "e.png").unlink()
     report = check_data(data, corrections=corrections)
-    size, missing = sorted(report.errors)
+    size, missing, gone = sorted(report.errors)
+    assert "photo 'e' was accepted, but its mask is missing" in gone
     assert "photo 'a' has a different size: mask 4x6, photo 8x6 px" in size
     assert "photo 'b' was corrected, but its mask is missing" in missing
     assert any("255 (not labeled) everywhere" in text for text in report.warnings)

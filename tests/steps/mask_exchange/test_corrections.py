@@ -19,7 +19,7 @@ def test_drawn_masks_become_corrections(tmp_path, data):
     folder = write_images(tmp_path / "drawn", {id: masks[id] for id in (first, second)})
     out = tmp_path / "corrections"
     with open_corrections(out, ClassSet(NAMES)) as writer:
-        writer.write(Decision(first, "bad", tags_added=("bird",)))
+        writer.write(Decision(first, "bad", tags_added=("bird",), looked_at="a" * 64))
     words = ["masks", "import", folder, "--data", data.path, "--out", out]
     done = invoke(*words, "--drawn")
     assert done.exit_code == 0, done.output
@@ -30,7 +30,7 @@ def test_drawn_masks_become_corrections(tmp_path, data):
         second: "corrected",
     }
     assert found.decisions[first].tags_added == ("bird",)
-    assert found.decisions[first].origin == "import"
+    assert (found.decisions[first].origin, found.decisions[first].looked_at) == ("import", "")
     for photo, path in found.masks().items():
         np.testing.assert_array_equal(read_mask(path, len(NAMES)), masks[photo])
     assert found.counts([first, second])["imported"] == 2

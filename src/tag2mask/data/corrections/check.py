@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id
-from tag2mask.data.corrections.decisions import DECISIONS
+from tag2mask.data.corrections.decisions import DECISIONS, Decision
 from tag2mask.data.corrections.folder import CLASSES, Corrections
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.inventory_check import describe_photos
@@ -69,26 +69,26 @@ def correction_problems(
     masks, classes = corrections.masks(), len(inventory.class_names)
     missing = [
         DataProblem(
-            f"photo {photo!r} was corrected, but its mask is missing "
-            f"[{corrections.mask_file(photo)}]; put it there, or add another decision about the "
-            f"photo to {DECISIONS}"
+            f"photo {photo!r} was {'accepted' if own.verdict == 'good' else 'corrected'}, but its "
+            f"mask is missing [{corrections.mask_file(photo)}]; put it there, or add another "
+            f"decision about the photo to {DECISIONS}"
         )
-        for photo in corrections.ids("corrected")
-        if photo in sizes and photo not in masks
+        for photo, own in corrections.decisions.items()
+        if photo in sizes and photo not in masks and _needs_mask(own)
     ]
 
     def check(photo: str) -> DataProblem | frozenset[int]:
         try:
             found = read_mask_content(masks[photo], classes)
         except DataError as error:
-            return DataProblem(f"corrected mask of photo {photo!r}: {error}")
+            return DataProblem(f"drawn or accepted mask of photo {photo!r}: {error}")
         if found.size == sizes[photo]:
             return found.values if found.values - {IGNORE} else _void(photo, corrections)
         (height, width), (photo_height, photo_width) = found.size, sizes[photo]
         return DataProblem(
-            f"corrected mask of photo {photo!r} has a different size: mask {width}x{height}, "
-            f"photo {photo_width}x{photo_height} px [{masks[photo]}]; draw it again, or "
-            "delete the decision"
+            f"drawn or accepted mask of photo {photo!r} has a different size: mask "
+            f"{width}x{height}, photo {photo_width}x{photo_height} px [{masks[photo]}]; draw it "
+            "again, or delete the decision"
         )
 
     known = [photo for photo in masks if photo in sizes]
@@ -96,6 +96,11 @@ def correction_problems(
     wrong = [found for found in checked.values() if isinstance(found, DataProblem)]
     values = {photo: own for photo, own in checked.items() if not isinstance(own, DataProblem)}
     return missing + wrong + _untagged(values, inventory)
+
+
+def _needs_mask(decision: Decision) -> bool:
+    """Return whether a decision is about a mask of its own, not one that the run makes."""
+    return decision.verdict == "corrected" or (decision.verdict == "good" and bool(decision.mask))
 
 
 def _untagged(values: Mapping[str, frozenset[int]], inventory: Inventory) -> list[DataProblem]:
@@ -120,7 +125,7 @@ def _untagged(values: Mapping[str, frozenset[int]], inventory: Inventory) -> lis
 
 def _void(photo: str, corrections: Corrections) -> DataProblem:
     return DataProblem(
-        f"corrected mask of photo {photo!r} is {IGNORE} (not labeled) everywhere "
+        f"drawn or accepted mask of photo {photo!r} is {IGNORE} (not labeled) everywhere "
         f"[{corrections.mask_file(photo)}]; write {BACKGROUND} for the background and 1, 2, "
         "... for the classes",
         warning=True,

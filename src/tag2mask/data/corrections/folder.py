@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tag2mask.artifacts.files import (
     digest,
+    make_folder,
     read_json,
     readable_os_errors,
     write_bytes,
     write_json,
 )
 from tag2mask.artifacts.items import named_path
-from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import (
     DECISIONS,
@@ -229,20 +230,30 @@ def corrections_of(prepared: Path) -> Corrections:
 def copy_corrections(corrections: Corrections, folder: Path, classes: ClassSet) -> None:
     """Make a folder a copy of the decisions that count and their masks.
 
-    After a kill it holds what it held before, or the whole copy; see `replaced_folder`.
+    After a kill it holds the decisions and masks from before, or all new ones: new masks are
+    written beside those that count, then the decisions, which find their masks by digest.
 
     Raises:
         RunFolderError: the folder can't be written.
     """
-    with replaced_folder(folder) as new:
-        copy = Corrections(new, corrections.decisions)
-        for photo in corrections.sure:
-            content = corrections.mask_bytes(photo)
-            if content is not None:
-                write_bytes(copy.mask_file(photo), content, durable=False)
-        write_json(new / CLASSES, {"names": classes.names})
-        lines = (decision_line(decision) for decision in corrections.decisions.values())
-        write_bytes(new / DECISIONS, b"".join(lines))
+    copy, decisions = Corrections(folder, {}), dict(corrections.decisions)
+    for photo in corrections.sure:
+        content = corrections.mask_bytes(photo)
+        if content is not None:
+            own = replace(decisions[photo], mask=hashlib.sha256(content).hexdigest())
+            write_bytes(copy.earlier_file(photo, own.mask), content, durable=False)
+            decisions[photo] = own
+    write_json(folder / CLASSES, {"names": classes.names})
+    write_bytes(folder / DECISIONS, b"".join(map(decision_line, decisions.values())))
+    current = set()
+    for photo in corrections.sure:
+        new = copy.earlier_file(photo, decisions[photo].mask)
+        if new.is_file():
+            make_folder(copy.mask_file(photo).parent)
+            current.add(new.replace(copy.mask_file(photo)))
+    for stale in set((folder / MASKS).rglob("*.png")) - current:
+        stale.unlink(missing_ok=True)
+    shutil.rmtree(folder / EARLIER, ignore_errors=True)
 
 
 def _content(file: Path) -> bytes | None:

@@ -4,12 +4,13 @@ import { forgetPictures, loadRun, post } from "./network.js";
 import { chooseLabel, drawnTags, showPanel } from "./panel.js";
 import { mayLeaveDrawing, openPhoto } from "./photo.js";
 import { describe, listPhotos, placeAfter, showProgress } from "./queue.js";
-import { $, notice, now, rowInSight, setBusy, tool } from "./state.js";
+import { $, notice, now, report, rowInSight, setBusy, tool } from "./state.js";
 import { dropDrawing, undoStroke } from "./tools.js";
 
-const CHANGED = 409, RETRY_MS = 3000;
+const CHANGED = 409, RETRY_MS = 3000, KEPT_DRAWINGS = 10;
 const NOT_SAVED_YET = "The last decision isn't saved yet; press z to drop it.";
-let waiting = null, later = null;
+let waiting = null, later = null, undoing = Promise.resolve();
+const saved = new Map();  // the last drawings that were saved, by photo: undo shows them again
 
 export function isWaiting() { return waiting !== null; }
 
@@ -62,6 +63,7 @@ async function sendWaiting() {
   setBusy("saving", false);
   notice("");
   now.run.undoable.push(place);
+  keepSaved(now.run.photos[place].id, drawing);
   if (now.photo.place !== place) return;
   if (!tagsOnly) dropDrawing();
   if (following?.place === place && (tagsOnly || following.tagsOnly))
@@ -71,10 +73,15 @@ async function sendWaiting() {
   await openPhoto(next ?? place);
   if (next === undefined) notice("This was the last photo.");
 }
+function keepSaved(id, drawing) {
+  saved.delete(id);
+  if (drawing) saved.set(id, drawing);
+  if (saved.size > KEPT_DRAWINGS) saved.delete(saved.keys().next().value);
+}
 async function notWritten(sent, error) {
   if (error.status === CHANGED) {
     waiting = later = null;
-    notice(error.message);
+    notice(`Not saved: ${error.message}`);
     await reload(sent.place);
     return setBusy("saving", false);
   }
@@ -84,8 +91,12 @@ async function notWritten(sent, error) {
   setTimeout(() => { if (waiting === sent) sendWaiting(); }, RETRY_MS);
 }
 
-/** Takes back a decision that can't be written, a stroke, or the last decision. */
-export async function undo() {
+/** Takes back a decision that can't be written, a stroke, or the last decision; one at a time. */
+export function undo() {
+  undoing = undoing.then(undoLast).catch(report);
+  return undoing;
+}
+async function undoLast() {
   if (waiting) return waiting.failed && dropWaiting();
   if (now.photo?.dirty) return undoStroke();
   const place = now.run.undoable.pop();
@@ -94,10 +105,21 @@ export async function undo() {
     await send(place, "undo", {});
     notice("");
     await openPhoto(place);
+    showAgain(saved.get(now.photo.id));
+    saved.delete(now.photo.id);
   } catch (error) {
     notice(`Not undone: ${error.message}`);
     if (error.status === CHANGED) await reload(place); else now.run.undoable.push(place);
   }
+}
+/** Shows a drawing whose saving was taken back, as one that isn't saved yet. */
+function showAgain(drawing) {
+  const photo = now.photo, base = photo.masks[photo.name] || photo.image;
+  if (!drawing || drawing.width !== base?.width || drawing.height !== base.height) return;
+  const before = base.values || new Uint8Array(drawing.values.length);
+  Object.assign(photo, { drawing, strokes: [before.slice()], dirty: true });
+  showPanel();
+  draw();
 }
 function dropWaiting() {
   waiting = later = null;
@@ -125,6 +147,7 @@ async function reload(place) {
   }
   const found = now.run.photos.findIndex(own => own.id === id);
   now.at = -1;  // places are new
+  now.photo = null;  // and classes may be
   forgetPictures();
   listPhotos();
   await openPhoto(Math.max(0, found));

@@ -27,7 +27,7 @@ function decideFrom(verdict) {
 /** Sets or removes the tag of the class that is drawn with. */
 function toggleChosen() {
   if (now.photo.labels.includes(tool.label)) toggleTag(now.run.classes[tool.label]);
-  else notice("Choose a class first: . or a digit.");
+  else notice("Background and ignored are no tags: choose a class.");
 }
 function nextOpacity() {
   $("opacity").value = (+$("opacity").value + 25) % 125;

@@ -10,12 +10,13 @@ let openings = 0;
 /** Opens a photo; the drawing on the one in sight must have been saved or dropped. */
 export async function openPhoto(place) {
   const before = now.at, mine = ++openings, own = now.run.photos[place];
-  const photo = { place, masks: {}, name: own.masks[0] || "", maps: {}, regions: null, image: null,
-    drawing: null, strokes: [], forgotStrokes: false, dirty: false, tags: new Set(own.tags),
-    labels: labelsFor(own.tags) };
+  const shown = now.photo?.id === own.id ? now.photo : null;  // its classes keep their numbers
+  const photo = { id: own.id, place, masks: {}, name: own.masks[0] || "", maps: {}, regions: null,
+    image: null, drawing: null, strokes: [], forgotStrokes: false, dirty: false,
+    tags: new Set(own.tags), labels: shown?.labels || labelsFor(own.tags) };
   now.at = place;
   now.photo = photo;
-  if (own.tags.length) tool.label = photo.labels[0];
+  if (own.tags.length && !shown) tool.label = photo.labels[0];
   tool.cursor = null;
   setBusy("loading", true);
   describe(before);

@@ -69,7 +69,8 @@ def import_corrections(
             if not mask.is_file():
                 continue
             before = writer.decisions.get(sample.id, Decision(sample.id))
-            decision = replace(before, verdict="corrected", origin="import", time="")
+            # The run's mask that it was compared with isn't known.
+            decision = replace(before, verdict="corrected", origin="import", time="", looked_at="")
             writer.write(decision, read_mask(mask, len(classes)))
             photos.append(sample.id)
         return ImportedCorrections(tuple(photos), made.manifest.metrics.get("warnings", ()))

@@ -117,7 +117,8 @@ class DataPhotos:
         problems += [self._label_problem(label, count) for label, count in labels.items()]
         if problems:
             raise ProblemsError(
-                f"masks that don't fit the data: {len(problems)} problems; nothing was written",
+                f"masks that don't fit the data: {counted(len(problems), 'problem', 'problems')}; "
+                "nothing was written",
                 problems,
                 where=files.places[0],
                 fix=f"{files.advice}Correct them, name classes with --map THEIRS=OURS, or leave a "
