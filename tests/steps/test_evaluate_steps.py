@@ -439,6 +439,7 @@ def test_photos_to_leave_out_are_in_no_score(scene, seam, one_rank) -> None:
     )
     train, val = splits(evaluation)
     assert (train.left_out, train.photos, train.masks.photos) == (2, 6, 5)
+    assert evaluation.manifest.counts["left_out"] == 2
     assert (val.left_out, val.photos) == (0, 3)
     lines = (evaluation.path / "photos.jsonl").read_text().splitlines()
     assert not {json.loads(line)["id"] for line in lines} & {"train/0", "train/2"}

@@ -170,7 +170,8 @@ def evaluate(
         if runtime.rank == 0:
             _write(step.path, scores)
         handle = step.finish(
-            counts={split.split: split.photos for split in splits},
+            counts={split.split: split.photos for split in splits}
+            | ({"left_out": gone} if (gone := sum(split.left_out for split in splits)) else {}),
             metrics={**_headline(scores), **_without_maps(scores, section)},
             skipped=photos.skipped,
         )
