@@ -65,6 +65,6 @@ def test_drawn_photos_are_scored_only_when_asked(scene: Scene) -> None:
         found = evaluate(scene.data, scene.maps, masks, section, out, OneRank()).manifest
         return found.counts, found.metrics["train"]["miou"]
 
-    assert scored("without", Evaluate()) == ({"train": 5, "val": 2}, None)
+    assert scored("without", Evaluate()) == ({"train": 5, "val": 2, "left_out": 4}, None)
     counts, miou = scored("with", Evaluate(use_drawn=True))
     assert counts == {"train": 8, "val": 3} and isinstance(miou, float) and miou > 0.3
