@@ -86,13 +86,13 @@ class TaggedTask(SegmenterTask):
                 where="train_segmenter.network.architecture",
                 fix="Set it to deeplabv3plus.",
             )
-        self.tags_apply = TaggedObjective(net, self.section.loss_stride, self.photos.num_classes)
-        self.module = self.tags_apply
+        self.objective = TaggedObjective(net, self.section.loss_stride, self.photos.num_classes)
+        self.module = self.objective
         self.head = head
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return also the parameters of the head."""
-        return [*super().new_parameters(), *self.tags_apply.head.parameters()]
+        return [*super().new_parameters(), *self.objective.head.parameters()]
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Return the tags whether absent classes have a loss or not."""

@@ -61,6 +61,26 @@ def loaded_photo(page: Any) -> str:
     return photo_of(page)
 
 
+def wait_for_photo(page: Any, photo: str) -> None:
+    """Wait until a photo is the one in sight; it may still be loading."""
+    page.wait_for_function(
+        "name => document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
+    )
+
+
+def wait_until_left(page: Any, photo: str) -> None:
+    """Wait until another photo is in sight."""
+    page.wait_for_function(
+        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
+    )
+
+
+def wait_for_notice(page: Any, text: str) -> None:
+    page.wait_for_function(
+        "text => document.querySelector('#notice').textContent.includes(text)", arg=text
+    )
+
+
 def settle(page: Any) -> None:
     """Wait until the photo is loaded and every decision is written."""
     page.wait_for_selector("#stage[aria-busy=false]")
@@ -70,9 +90,7 @@ def press_and_wait(page: Any, key: str) -> str:
     """Press a key that decides; return the photo that was decided."""
     photo = photo_of(page)
     page.keyboard.press(key)
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
-    )
+    wait_until_left(page, photo)
     return photo
 
 

@@ -20,6 +20,8 @@ from served_page import (
     photo_of,
     press_and_wait,
     settle,
+    wait_for_photo,
+    wait_until_left,
 )
 
 from small_runs import invoke, write_photos, write_recipe
@@ -45,17 +47,13 @@ def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
     page.mouse.move(middle[0] + 60, middle[1] + 40, steps=4)
     page.mouse.up()
     page.click("#verdicts [data-verdict=corrected]")
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=drawn
-    )
+    wait_until_left(page, drawn)
     filled = loaded_photo(page)
     page.click("#tools [data-tool=fill]")
     page.click("#classes [data-label='255']")
     page.mouse.click(middle[0] - 30, middle[1])
     page.keyboard.press("s")
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=filled
-    )
+    wait_until_left(page, filled)
     found = served.corrections
     names = {"g": "good", "b": "bad", "u": "unsure"}
     assert {photo: own.verdict for photo, own in found.decisions.items()} == {
@@ -121,9 +119,7 @@ def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:
     press_and_wait(page, "b")
     assert served.corrections.decisions[first].verdict == "bad"
     page.keyboard.press("z")
-    page.wait_for_function(
-        "name => document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=first
-    )
+    wait_for_photo(page, first)
     assert served.corrections.decisions[first].verdict is None
     loaded_photo(page)
     page.focus("#canvas")
@@ -132,9 +128,7 @@ def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:
         page.keyboard.press(key)
     page.keyboard.press("z")
     page.keyboard.press("Enter")
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=first
-    )
+    wait_until_left(page, first)
     assert served.corrections.decisions[first].verdict == "corrected"
     for key in ("v", "v", "v", "v", "m", "c", "o", "+", "r", "h"):
         page.keyboard.press(key)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from reviewed_run import CLASSES
-from served_page import Served, close, is_pressed, loaded_photo, opened, press_and_wait, settle
+from served_page import (
+    Served,
+    close,
+    is_pressed,
+    loaded_photo,
+    opened,
+    press_and_wait,
+    settle,
+    wait_for_photo,
+)
 
 
 def names_in(page: Any, group: str) -> list[str]:
@@ -82,9 +91,7 @@ def test_a_drawn_class_becomes_a_tag_once_it_is_saved(browser: Any, served: Serv
     assert (own.verdict, own.tags_added, own.tags_removed) == ("corrected", ("bird",), ())
     settle(page)
     page.keyboard.press("z")
-    page.wait_for_function(
-        "name => document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
-    )
+    wait_for_photo(page, photo)
     settle(page)
     assert tags_of(page) == ["dog"] and served.corrections.decisions[photo].tags_added == ()
     close(page)

@@ -16,6 +16,7 @@ from served_page import (
     photo_of,
     press_and_wait,
     settle,
+    wait_until_left,
 )
 
 from tag2mask.artifacts.handles import PreparedData
@@ -98,9 +99,7 @@ def test_nothing_is_drawn_while_a_verdict_is_written(browser: Any, served: Serve
     assert "isn't saved yet" in page.text_content("#notice")
     assert page.is_disabled("#verdicts [data-verdict=corrected]")
     held[0].continue_()
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
-    )
+    wait_until_left(page, photo)
     page.unroute("**/decision?*")
     close(page)
 

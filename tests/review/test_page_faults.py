@@ -19,6 +19,8 @@ from served_page import (
     photo_of,
     press_and_wait,
     settle,
+    wait_for_notice,
+    wait_until_left,
 )
 
 from tag2mask.data.masks import read_mask
@@ -62,22 +64,16 @@ def test_a_drawing_is_kept_where_the_run_changes_meanwhile(browser: Any, served:
 
 def test_a_second_page_and_a_changed_run_are_noticed(browser: Any, served: Served) -> None:
     first, second = opened(browser, served.address), opened(browser, served.address)
-    second.wait_for_function(
-        "() => document.querySelector('#notice').textContent.includes('another')"
-    )
+    wait_for_notice(second, "another")
     assert photo_of(first) == photo_of(second)
     decided = press_and_wait(first, "b")
     second.keyboard.press("g")
-    second.wait_for_function(
-        "() => document.querySelector('#notice').textContent.includes('decided meanwhile')"
-    )
+    wait_for_notice(second, "decided meanwhile")
     assert served.corrections.decisions[decided].verdict == "bad"
     manifest = served.run / "pseudo-masks" / "manifest.json"
     manifest.write_text(manifest.read_text() + "\n")
     first.keyboard.press("g")
-    first.wait_for_function(
-        "() => document.querySelector('#notice').textContent.includes('changed')"
-    )
+    wait_for_notice(first, "changed")
     settle(first)
     assert list(served.corrections.decisions) == [decided]
     press_and_wait(first, "g")  # the page has loaded the run again
@@ -96,9 +92,7 @@ def test_a_reload_is_the_same_page_and_a_duplicated_tab_another(
     assert page.is_hidden("#notice")
     with page.expect_popup() as popup:
         page.evaluate("window.open(location.href)")  # copies the storage of the session
-    popup.value.wait_for_function(
-        "() => document.querySelector('#notice').textContent.includes('another')"
-    )
+    wait_for_notice(popup.value, "another")
     assert popup.value.evaluate("sessionStorage.page") != known
     popup.value.close()
     close(page)
@@ -138,14 +132,10 @@ def test_a_full_disk_keeps_the_decision(
     (tmp_path / "full").touch()
     photo = photo_of(page)
     page.keyboard.press("b")
-    page.wait_for_function(
-        "() => document.querySelector('#notice').textContent.includes('disk is full')"
-    )
+    wait_for_notice(page, "disk is full")
     assert photo not in server.corrections.decisions
     (tmp_path / "full").unlink()
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
-    )
+    wait_until_left(page, photo)
     assert server.corrections.decisions[photo].verdict == "bad"
     close(page)
     server.end()

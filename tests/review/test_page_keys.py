@@ -13,6 +13,8 @@ from served_page import (
     photo_of,
     press_and_wait,
     settle,
+    wait_for_photo,
+    wait_until_left,
 )
 
 from small_runs import invoke
@@ -69,9 +71,7 @@ def test_space_and_enter_decide_one_photo_only(browser: Any, served: Served) -> 
     page = opened(browser, served.address)
     photo = loaded_photo(page)
     page.click("#verdicts [data-verdict=unsure]")
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
-    )
+    wait_until_left(page, photo)
     second = loaded_photo(page)
     for key in ("Enter", "Space"):
         page.keyboard.press(key)
@@ -107,10 +107,7 @@ def test_undo_goes_on_after_a_reload(browser: Any, served: Served) -> None:
     page.wait_for_selector("body[data-ready]")
     for photo in (second, first):
         page.keyboard.press("z")
-        page.wait_for_function(
-            "name => document.querySelector('#caption').textContent.startsWith(name + ' ')",
-            arg=photo,
-        )
+        wait_for_photo(page, photo)
         loaded_photo(page)
         assert served.corrections.decisions[photo].verdict is None
     page.keyboard.press("z")

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from reviewed_run import reviewed_run
-from served_page import Served, close, loaded_photo, opened, press_and_wait, settle
-
-
-def wait_for_notice(page: Any, text: str) -> None:
-    page.wait_for_function(
-        "text => document.querySelector('#notice').textContent.includes(text)", arg=text
-    )
+from served_page import (
+    Served,
+    close,
+    loaded_photo,
+    opened,
+    press_and_wait,
+    settle,
+    wait_for_notice,
+    wait_until_left,
+)
 
 
 def test_a_page_outlives_its_server(browser: Any, tmp_path: Path) -> None:
@@ -30,9 +33,7 @@ def test_a_page_outlives_its_server(browser: Any, tmp_path: Path) -> None:
     wait_for_notice(page, "open the address that `tag2mask review` printed last")
     other.end()
     same = Served(server.run, *port, "--token", token)
-    page.wait_for_function(
-        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
-    )
+    wait_until_left(page, photo)
     assert same.corrections.decisions[photo].verdict == "bad"
     close(page)
     same.end()

@@ -75,7 +75,7 @@ def _locked_file(folder: Path) -> tuple[IO[bytes], bool]:
     raise FolderInUseError(
         "the folder's lock can't be taken: its file keeps changing",
         where=path,
-        fix="Delete this file, or give another --out.",
+        fix="Delete this file, or give another folder.",
     )
 
 
