@@ -59,7 +59,7 @@ def _prepare(root: Path) -> Call:
 
 
 def _check(root: Path) -> Call:
-    from tag2mask.data.check import check_data
+    from tag2mask.data.checks.data_folder import check_data
 
     return lambda: check_data(root / "data")
 

@@ -48,10 +48,10 @@ def make_data(root: Path, count: int) -> Callable[[], object]:
 
 def list_data(root: Path, count: int) -> Callable[[], object]:
     """List the data, as ``prepare`` begins."""
-    from tag2mask.data import prepare_plan
+    from tag2mask.data.prepare import listing
 
     def listed() -> None:
-        inventory = prepare_plan.list_data(root / "data", SECTION, None)
+        inventory = listing.list_data(root / "data", SECTION, None)
         assert len(inventory.entries) == count
 
     return listed
@@ -61,10 +61,11 @@ def write_index(root: Path, count: int) -> Callable[[], object]:
     """Write the index of ``prepare``, with sizes that were not read."""
     from tag2mask.artifacts.files import write_json
     from tag2mask.artifacts.step_folder import step_folder
-    from tag2mask.data import index, prepare_plan
-    from tag2mask.data.measure import listed_sample
+    from tag2mask.data import index
+    from tag2mask.data.prepare import listing
+    from tag2mask.data.prepare.measure import listed_sample
 
-    inventory = prepare_plan.list_data(root / "data", SECTION, None)
+    inventory = listing.list_data(root / "data", SECTION, None)
     out = root / "run" / PreparedData.step
 
     def write() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.measure import Row
 from benchmarks.small_photos import write_masks, write_photos
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.recipe.sections import Prepare
 from tag2mask.steps.prepare import prepare
 

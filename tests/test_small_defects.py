@@ -10,7 +10,7 @@ import pytest
 from benchmarks.small_defects import CLASSES, GAP, LARGEST, make_part, make_small_defects
 from scipy.ndimage import find_objects, label
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 
 SIDE = 240
 

@@ -18,7 +18,7 @@ from label_files import valid_files
 from campaigns.fuzz_target import Target
 from tag2mask.classes import VOC_NAMES
 from tag2mask.cli.tables import show_data
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.inventory import SourceOptions
 
 _TABLES = (

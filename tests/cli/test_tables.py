@@ -12,7 +12,7 @@ from PIL import Image
 from tag2mask.artifacts.identity import FolderStatus
 from tag2mask.cli.console import print_message, print_text
 from tag2mask.cli.tables import show_data, show_recipes, show_status
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.errors import DataError, ProblemsError
 from tag2mask.pipeline.status import StepStatus
 from tag2mask.text.escaping import visible

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tag2mask.data.checks.inventory import inventory_problems
 from tag2mask.data.inventory import Inventory, InventoryEntry, SourceOptions
-from tag2mask.data.inventory_check import inventory_problems
 from tag2mask.data.validation_draw import with_validation
 
 

@@ -14,7 +14,7 @@ from small_runs import invoke, prepared, recipe, write_photos, write_recipe
 from tag2mask.artifacts.handles import MASKS_MADE_BY, RUN_STEPS, Evaluation, SegmenterModel
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
-from tag2mask.data.prepare_plan import list_data
+from tag2mask.data.prepare.listing import list_data
 from tag2mask.errors import DataError, ProblemsError, RecipeError, RunFolderError
 from tag2mask.pipeline.dry_run import dry_run
 from tag2mask.pipeline.status import status, step_index, steps_of

@@ -33,9 +33,9 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.step_folder import step_folder
-from tag2mask.data import prepare_plan
 from tag2mask.data.inventory import SPLITS, Inventory, InventoryEntry
-from tag2mask.data.prepare_plan import list_data
+from tag2mask.data.prepare import listing as data_listing
+from tag2mask.data.prepare.listing import list_data
 from tag2mask.errors import (
     DataChangedError,
     DataError,
@@ -230,7 +230,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
         module = ModuleType(f"tag2mask.steps.{name}")
         setattr(module, function, getattr(fake, function))
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(prepare_plan, "list_data", listed_or_fake)
+    monkeypatch.setattr(data_listing, "list_data", listed_or_fake)
     monkeypatch.setattr(pipeline, "start_runtime", lambda settings: OneRank())
     return fake
 

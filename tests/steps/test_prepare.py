@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tag2mask.data.measure as measure_module
+import tag2mask.data.prepare.measure as measure_module
 import tag2mask.steps.prepare as prepare_module
 from tag2mask.artifacts import split
 from tag2mask.artifacts.handles import PreparedData

@@ -208,7 +208,7 @@ def plan_ablation(
         DataError: the data can't be listed.
         RunFolderError: ``out`` is inside the data, or has a damaged folder.
     """
-    from tag2mask.data.prepare_plan import list_data
+    from tag2mask.data.prepare.listing import list_data
 
     check_run_outside_data(data, out)
     listed = list_trials(data, table, out, seeds, overrides, allow_modules=allow_modules)

@@ -161,7 +161,7 @@ def data_check(
 ) -> None:
     """Count photos, tags and masks, and report all problems at once."""
     from tag2mask.cli.tables import show_data
-    from tag2mask.data.check import check_data
+    from tag2mask.data.checks.data_folder import check_data
     from tag2mask.data.inventory import SourceOptions
     from tag2mask.pipeline.enough_photos import few_photos
     from tag2mask.pipeline.object_sizes import seen_objects

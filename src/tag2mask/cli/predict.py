@@ -87,9 +87,9 @@ def predict(
     from tag2mask.artifacts.files import digest
     from tag2mask.cli.console import show_left_out, show_understood
     from tag2mask.cli.interrupts import stop_on_terminate
+    from tag2mask.data.checks.understood import understood_photos
     from tag2mask.data.remote.addresses import is_remote
     from tag2mask.data.remote.listing import list_given_photos, read_photo_list
-    from tag2mask.data.understood import understood_photos
     from tag2mask.runtime.ranks import OneProcess
     from tag2mask.segmentation.loading import (
         is_onnx,

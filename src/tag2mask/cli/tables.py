@@ -22,7 +22,7 @@ from tag2mask.text.escaping import visible
 if TYPE_CHECKING:
     from tag2mask.ablation.trials import PlannedTrial
     from tag2mask.artifacts.handles import Handle
-    from tag2mask.data.check import DataReport
+    from tag2mask.data.checks.data_folder import DataReport
     from tag2mask.pipeline.dry_run import Plan
     from tag2mask.pipeline.status import StepStatus
     from tag2mask.review.ask import Asked

@@ -139,9 +139,9 @@ def _plan(
     corrections: Path | None,
 ) -> Plan:
     """Plan a run in its own folder; see `dry_run`."""
+    from tag2mask.data.checks.understood import understood
     from tag2mask.data.inventory import SourceOptions
-    from tag2mask.data.prepare_plan import list_data
-    from tag2mask.data.understood import understood
+    from tag2mask.data.prepare.listing import list_data
 
     steps = steps_of(recipe)
     end = len(steps) - 1 if until is None else step_index(until, recipe)
@@ -220,8 +220,8 @@ def _compared(
     inventory: Inventory, data: Path, section: Prepare, prepared: Path | None, *, update: bool
 ) -> _Listing:
     """Plan ``prepare``; without a complete folder, only check the list of photos and tags."""
-    from tag2mask.data.inventory_check import inventory_problems
-    from tag2mask.data.prepare_plan import check_problems, is_prepared, plan_prepare
+    from tag2mask.data.checks.inventory import inventory_problems
+    from tag2mask.data.prepare.plan import check_problems, is_prepared, plan_prepare
 
     try:
         if prepared is None or not is_prepared(section, prepared):

@@ -242,8 +242,8 @@ def _check_data(inventory: Inventory, recipe: Recipe) -> None:
     Raises:
         DataError: as ``prepare``.
     """
-    from tag2mask.data.inventory_check import inventory_problems
-    from tag2mask.data.prepare_plan import check_problems
+    from tag2mask.data.checks.inventory import inventory_problems
+    from tag2mask.data.prepare.plan import check_problems
 
     check_problems(inventory_problems(inventory), inventory.root, recipe.prepare)
 

@@ -102,7 +102,7 @@ def run(
         DataError: unusable data, no such step, or a ``redo`` after ``until``.
         Tag2MaskError: what the steps raise.
     """
-    from tag2mask.data.prepare_plan import list_data
+    from tag2mask.data.prepare.listing import list_data
 
     steps = steps_of(recipe)
     check_redo(recipe, until, redo)

@@ -68,7 +68,7 @@ def status(run: Path) -> list[StepStatus]:
 
 def _compared_data(prepared: Path) -> FolderStatus | None:
     """Compare the data with what was prepared; None: it is the same, or nothing was prepared."""
-    from tag2mask.data.prepare_plan import changes_since
+    from tag2mask.data.prepare.plan import changes_since
 
     try:
         changes = changes_since(prepared)

@@ -39,7 +39,7 @@ def check_kept_classes(
         DataChangedError: naming the classes, and what training again costs.
     """
     from tag2mask.data.index import data_root
-    from tag2mask.data.index_changes import class_changes, read_prepared_index
+    from tag2mask.data.prepare.index_changes import class_changes, read_prepared_index
 
     before = read_prepared_index(run / PreparedData.step)
     if before is None or not (changes := class_changes(before.class_names, inventory.class_names)):

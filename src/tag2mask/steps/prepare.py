@@ -1,6 +1,6 @@
 """Step ``prepare``: list photos, tags, splits and classes, and write the index of the data.
 
-Two halves: ``data/prepare_plan.py`` lists the data, checks it and compares it with the prepared
+Two halves: ``data/prepare/plan.py`` lists the data, checks it and compares it with the prepared
 index; ``write_prepared`` writes the index that every later step reads (``data/index.py``). A dry
 run calls the first half alone.
 
@@ -35,8 +35,9 @@ from tag2mask.data.index import (
 )
 from tag2mask.data.inventory import SPLITS, Inventory
 from tag2mask.data.masks import write_mask
-from tag2mask.data.measure import DRAWN_FOLDER
-from tag2mask.data.prepare_plan import PreparePlan, list_data, plan_prepare
+from tag2mask.data.prepare.listing import list_data
+from tag2mask.data.prepare.measure import DRAWN_FOLDER
+from tag2mask.data.prepare.plan import PreparePlan, plan_prepare
 from tag2mask.errors import DataError, ProblemsError
 from tag2mask.recipe.sections import Prepare
 from tag2mask.runtime.progress import ProgressBar

@@ -41,14 +41,14 @@ FAULTS = [
         ("data/test_images.py::test_draft_decodes_smaller_but_never_below",),
     ),
     Fault(
-        "data.measure.listed_sample",
+        "data.prepare.measure.listed_sample",
         "tags in the order of the table",
         "tuple(sorted({names.index(tag) for tag in entry.tags if tag in names}))",
         "tuple(names.index(tag) for tag in entry.tags if tag in names)",
         ("steps/test_prepare.py::test_update_takes_changes_in_and_reads_only_those",),
     ),
     Fault(
-        "data.index_changes.index_changes",
+        "data.prepare.index_changes.index_changes",
         "changed photos are not noticed",
         "sum(a.stamp != b.stamp for",
         "sum(a.size != b.size for",

@@ -11,7 +11,7 @@ from data_folders import write_data
 from small_runs import invoke
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.classes import ClassSet
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import corrections_of
 from tag2mask.data.corrections.writing import open_corrections

@@ -4,7 +4,7 @@ import openpyxl
 import pytest
 from data_folders import write_photo
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.table_import.options import ImportOptions
 from tag2mask.data.table_import.plan import plan_import, plan_imports

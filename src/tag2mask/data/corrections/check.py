@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id
+from tag2mask.data.checks.inventory import describe_photos
 from tag2mask.data.corrections.decisions import DECISIONS, Decision
 from tag2mask.data.corrections.folder import CLASSES, Corrections
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
-from tag2mask.data.inventory_check import describe_photos
 from tag2mask.data.masks import read_mask_content
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
 from tag2mask.runtime.threads import ordered_map

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from tag2mask.classes import NameKind, is_doubtful_name, name_kind
+from tag2mask.data.checks.inventory import describe_photos
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
-from tag2mask.data.inventory_check import describe_photos
 from tag2mask.errors import first_few
 
 _ANSWERS = frozenset(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.classes import ClassSet
-from tag2mask.data.inventory_check import similar_names
+from tag2mask.data.checks.inventory import similar_names
 from tag2mask.data.layouts.listing import FoundFile, list_images
 from tag2mask.data.layouts.tables.headers import Columns
 from tag2mask.data.layouts.tables.presence import split_pairs

@@ -7,7 +7,7 @@ import pytest
 from data_folders import box, coco_annotation, write_coco, write_photo
 from PIL import Image
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.coco.reader import is_coco, read_coco
 from tag2mask.data.layouts.detect import read_inventory

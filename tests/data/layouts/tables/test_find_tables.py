@@ -3,7 +3,7 @@
 import pytest
 from data_folders import write_photo, write_tag_table
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.csv_table import is_csv, read_csv
 from tag2mask.data.layouts.detect import read_inventory

@@ -3,7 +3,7 @@
 import pytest
 from data_folders import write_photo, write_tag_table
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.layouts.tables.tag_table import read_tag_table
 from tag2mask.errors import DataError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from data_folders import write_photo
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.tools.cvat import is_cvat, read_cvat_folder
 from tag2mask.errors import DataError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_folders import write_photo
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.tools.labelme import is_labelme_folder, read_labelme_folder
 from tag2mask.errors import DataError

@@ -3,7 +3,7 @@
 import pytest
 from data_folders import write_photo
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.tools.voc_xml import is_voc_xml_folder, read_voc_xml_folder
 from tag2mask.errors import DataError

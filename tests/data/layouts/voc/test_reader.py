@@ -7,7 +7,7 @@ import pytest
 from data_folders import annotation_xml, label_vector, write_array, write_labels, write_photo
 
 from tag2mask.classes import VOC_NAMES
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.voc.reader import is_voc, read_voc
 from tag2mask.errors import DataError

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
+from tag2mask.data.checks.understood import understood, understood_photos
 from tag2mask.data.inventory import Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.photo_files import PhotoFile
-from tag2mask.data.understood import understood, understood_photos
 
 OPTIONS = SourceOptions()
 

@@ -9,9 +9,9 @@ import pytest
 from data_folders import write_array, write_data, write_photo, write_tag_table
 from PIL import Image
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.layouts.detect import read_inventory
-from tag2mask.data.measure import measure_photos
+from tag2mask.data.prepare.measure import measure_photos
 
 
 def warnings_of(root: Path) -> list[str]:

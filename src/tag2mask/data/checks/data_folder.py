@@ -1,6 +1,6 @@
 """Check a data folder in full: ``tag2mask data check``.
 
-`check_data` reports the problems of ids, tags, splits and classes (see `inventory_check`), decodes
+`check_data` reports the problems of ids, tags, splits and classes (see `inventory`), decodes
 every photo and every mask, and counts photos, tags and masks. An error stops a run before it
 trains; a warning doesn't.
 """
@@ -16,15 +16,15 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tag2mask.data.checks.inventory import describe_photos, inventory_problems
+from tag2mask.data.checks.masks import mask_problems, outline_misfit, read_checked_mask
+from tag2mask.data.checks.photo_doubts import photo_doubts
+from tag2mask.data.checks.understood import understood
 from tag2mask.data.corrections.check import correction_problems, with_corrections
 from tag2mask.data.corrections.folder import Corrections, read_corrections
 from tag2mask.data.images import decoded_size, image_size
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
-from tag2mask.data.inventory_check import describe_photos, inventory_problems
 from tag2mask.data.layouts.detect import read_inventory
-from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
-from tag2mask.data.photo_doubts import photo_doubts
-from tag2mask.data.understood import understood
 from tag2mask.data.validation_draw import with_validation
 from tag2mask.errors import DataError
 from tag2mask.recipe.data_layouts import Layout

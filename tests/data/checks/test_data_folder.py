@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tag2mask.classes import ClassSet
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.masks import write_mask
-from tag2mask.data.measure import measure_photos
+from tag2mask.data.prepare.measure import measure_photos
 
 
 def test_masks_with_different_palettes_are_reported(tmp_path):

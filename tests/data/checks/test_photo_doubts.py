@@ -12,10 +12,10 @@ import tifffile
 from data_folders import write_array, write_data, write_photo
 from PIL import Image
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
 from tag2mask.data.images import unread_parts, used_bits
 from tag2mask.data.layouts.detect import read_inventory
-from tag2mask.data.measure import measure_photos
+from tag2mask.data.prepare.measure import measure_photos
 
 
 def deep(highest: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""What ``prepare`` would write: the data as listed, checked and compared with an earlier index.
+"""What ``prepare`` would write: the listed data, checked and compared with an earlier index.
 
 Nothing is written here, so that a dry run can call it. Only the headers of new and changed photos
-are read; masks are checked in full, see `tag2mask.data.measure`.
+are read; masks are checked in full, see `tag2mask.data.prepare.measure`.
 """
 
 from __future__ import annotations
@@ -17,39 +17,34 @@ from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.classes import ClassSet
-from tag2mask.data.corrections.check import correction_problems, with_corrections
+from tag2mask.data.checks.inventory import inventory_problems
+from tag2mask.data.checks.understood import understood
+from tag2mask.data.corrections.check import correction_problems
 from tag2mask.data.corrections.folder import (
     NO_CORRECTIONS,
     Corrections,
     corrections_of,
-    read_corrections,
 )
 from tag2mask.data.index import MaskRow
-from tag2mask.data.index_changes import (
-    PreparedIndex,
-    Samples,
-    index_changes,
-    read_prepared_index,
-)
 from tag2mask.data.inventory import (
     SPLITS,
     DataProblem,
     Inventory,
     SourceOptions,
-    Split,
 )
-from tag2mask.data.inventory_check import inventory_problems
-from tag2mask.data.layouts.detect import read_inventory
-from tag2mask.data.measure import listed_sample, measure_photos
-from tag2mask.data.understood import understood
-from tag2mask.data.validation_draw import with_validation
+from tag2mask.data.prepare.index_changes import (
+    PreparedIndex,
+    Samples,
+    index_changes,
+    read_prepared_index,
+)
+from tag2mask.data.prepare.listing import VALIDATION_DRAWN, list_data
+from tag2mask.data.prepare.measure import listed_sample, measure_photos
 from tag2mask.errors import DataChangedError, DataError, ProblemsError
 from tag2mask.recipe.sections import Prepare
 
 _UNREAD = (1, 1)
 """Size of a photo that was not opened."""
-_DRAWN = "validation_photos_drawn"
-"""Metric of the manifest where validation photos were drawn."""
 
 
 @dataclass(frozen=True)
@@ -142,62 +137,7 @@ class PreparePlan:
             "layout": self.inventory.layout,
             UNDERSTOOD: list(self.understood),
             "warnings": list(self.warnings),
-        } | ({_DRAWN: self.inventory.drawn} if self.inventory.drawn else {})
-
-
-def list_data(
-    data: Path, section: Prepare, prepared: Path | None, corrections: Path | None = None
-) -> Inventory:
-    """List the photos, tags and masks of a data folder; opens no photo.
-
-    Validation photos are drawn where the data names none.
-
-    Args:
-        data: the data folder.
-        section: layout, splits, source of tags, share of validation photos.
-        prepared: folder of an earlier ``prepare``, whose photos keep their splits; None: none.
-        corrections: folder of corrections; None: those that ``prepared`` was made with.
-
-    Raises:
-        DataError: data or corrections that can't be listed, or don't fit each other.
-        DataChangedError: ``prepared`` has another share of validation photos.
-    """
-    options = SourceOptions.of(section)
-    listed = read_inventory(data, section.source, options)
-    inventory = with_validation(listed, options, lambda: _drawn_before(prepared))
-    if inventory.drawn and prepared is not None:
-        _check_same_fraction(section, prepared)
-    if corrections is not None:
-        return with_corrections(inventory, read_corrections(corrections))
-    return inventory if prepared is None else with_corrections(inventory, corrections_of(prepared))
-
-
-def _drawn_before(prepared: Path | None) -> dict[str, Split]:
-    """Return the splits that a draw gave to photos; those that the data named don't count.
-
-    A folder without validation photos counts: all its photos were trained on.
-    """
-    before = None if prepared is None else read_prepared_index(prepared)
-    if prepared is None or before is None:
-        return {}
-    found = read_identity(prepared)
-    # Without a manifest an update was interrupted, which may have drawn them.
-    drawn = not isinstance(found, Manifest) or _DRAWN in found.metrics
-    return before.splits if drawn or not before.samples["val"] else {}
-
-
-def _check_same_fraction(section: Prepare, prepared: Path) -> None:
-    """Raise DataChangedError where photos were drawn in another share: they would stay."""
-    found = read_identity(prepared)
-    used = section.val_fraction if found is None else found.section.get("val_fraction")
-    if used not in (None, section.val_fraction):
-        raise DataChangedError(
-            f"prepare.val_fraction was {used} and is {section.val_fraction}; photos that were "
-            "drawn keep their split",
-            where=prepared,
-            fix=f"Go back to {used}, draw again with --redo prepare, or give another --out "
-            "(without --from).",
-        )
+        } | ({VALIDATION_DRAWN: self.inventory.drawn} if self.inventory.drawn else {})
 
 
 def is_prepared(section: Prepare, out: Path) -> bool:
@@ -219,7 +159,7 @@ def plan_prepare(
 
     Args:
         data: the data folder.
-        inventory: what it holds, from ``list_data``.
+        inventory: what it holds, from `listing.list_data`.
         section: layout, splits, source of tags.
         out: the step's folder.
         update: accept what has changed since ``out`` was made.

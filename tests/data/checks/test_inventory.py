@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from data_folders import write_data, write_photo
 
-from tag2mask.data.check import check_data
+from tag2mask.data.checks.data_folder import check_data
+from tag2mask.data.checks.inventory import inventory_problems
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.inventory_check import inventory_problems
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.errors import DataError
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id
+from tag2mask.data.checks.inventory import describe_photos
 from tag2mask.data.images import stored_layout_of
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
-from tag2mask.data.inventory_check import describe_photos
 from tag2mask.data.layouts.listing import MASK_FOLDER, list_images
 from tag2mask.data.masks import MaskContent, read_mask_content, values_in
 from tag2mask.errors import DataError, counted, first_few

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from tag2mask.data.checks.inventory import describe_photos
 from tag2mask.data.images import unread_parts, used_bits
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
-from tag2mask.data.inventory_check import describe_photos
 from tag2mask.errors import Tag2MaskError
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".gif", ".webp")

@@ -1,6 +1,6 @@
 """Problems of an inventory: ids, tags, splits and classes. No photo is opened.
 
-This takes seconds for 100,000 photos. The step ``prepare`` and `check.check_data` run it.
+This takes seconds for 100,000 photos. The step ``prepare`` and `data_folder.check_data` run it.
 """
 
 from __future__ import annotations

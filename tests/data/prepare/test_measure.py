@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from data_folders import write_array, write_data
 
-from tag2mask.data import mask_check
+from tag2mask.data.checks import masks
 from tag2mask.data.index import write_index, write_mask_rows, write_source
-from tag2mask.data.index_changes import PreparedIndex, read_prepared_index
 from tag2mask.data.inventory import SPLITS, Inventory
 from tag2mask.data.layouts.detect import read_inventory
-from tag2mask.data.measure import measure_photos
+from tag2mask.data.prepare.index_changes import PreparedIndex, read_prepared_index
+from tag2mask.data.prepare.measure import measure_photos
 
 
 def prepared(folder: Path, inventory: Inventory) -> PreparedIndex | None:
@@ -36,7 +36,7 @@ def test_known_masks_are_not_read_again_but_still_warned_of(
     before = prepared(tmp_path, inventory)
     assert before is not None and before.masks[0].values == (255,)
     read: list[Path] = []
-    monkeypatch.setattr(mask_check, "read_mask_content", lambda path, _: read.append(path))
+    monkeypatch.setattr(masks, "read_mask_content", lambda path, _: read.append(path))
     assert measure_photos(inventory, before) == first
     assert len(first[2]) == 1 and "255" in first[2][0].message
     assert read == []

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from tag2mask.artifacts.items import named_path
 from tag2mask.artifacts.split import digits_for, sub_folder
-from tag2mask.data.check import PHOTOS_PER_BLOCK, with_progress
+from tag2mask.data.checks.data_folder import PHOTOS_PER_BLOCK, with_progress
+from tag2mask.data.checks.masks import mask_problems, outline_misfit, read_checked_mask
+from tag2mask.data.checks.photo_doubts import photo_doubts
 from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
-from tag2mask.data.index_changes import PreparedIndex, Samples
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry
-from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
-from tag2mask.data.photo_doubts import photo_doubts
+from tag2mask.data.prepare.index_changes import PreparedIndex, Samples
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 
