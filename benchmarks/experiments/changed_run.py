@@ -2,7 +2,7 @@
 
 An experiment's own words come first, those of ``tag2mask`` behind them::
 
-    python -m benchmarks.experiments.segmenter_tags --head 0.1 run --data DATA --out RUN
+    python -m benchmarks.experiments.tags_alone.segmenter_tags --head 0.1 run --data DATA --out RUN
 
 The folders of a run don't record what was replaced, so each experiment needs an ``--out`` of its
 own, in which its step is not done yet.

@@ -1,7 +1,7 @@
 """CutMix within the batch, and photos of rare classes drawn more often, for the segmenter.
 
-    python -m benchmarks.experiments.segmenter_mixing [--cutmix 0.5] [--repeat 0.1] run --data DATA
-        --out RUN ...
+    python -m benchmarks.experiments.tags_alone.segmenter_mixing [--cutmix 0.5] [--repeat 0.1]
+        run --data DATA --out RUN ...
 
 CutMix: Yun et al., ICCV 2019 (https://arxiv.org/abs/1905.04899); a rectangle of another photo of
 the batch is pasted with its labels, of a uniformly drawn area. Repeat factors: Gupta et al., CVPR

@@ -1,6 +1,7 @@
 """An image-level head beside the segmentation network, which learns the photo's tags.
 
-    python -m benchmarks.experiments.segmenter_tags [--head 0.1] run --data DATA --out RUN ...
+    python -m benchmarks.experiments.tags_alone.segmenter_tags [--head 0.1] run --data DATA
+        --out RUN ...
 
 Besides the losses of `SegmenterObjective`, with the tags y of a photo and the tag probabilities
 σ(z) of a linear head on the average of the encoder's last map::

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from benchmarks.experiments import image_prototypes, par, refined_maps
+from benchmarks.experiments.tags_alone import image_prototypes, par, refined_maps
 from PIL import Image
 from torch import Tensor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from benchmarks.experiments.small_object_features import class_maps, distances, fit, pooled
+from benchmarks.experiments.small_objects.features import class_maps, distances, fit, pooled
 
 
 def test_the_distance_is_to_the_nearest_object_of_the_class() -> None:

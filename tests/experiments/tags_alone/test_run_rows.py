@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.experiments import run_rows
-from benchmarks.experiments.ensemble import mean_map
-from benchmarks.experiments.row_list import CAM, EXPERIMENTS, SEAM, Experiment, Script
-from benchmarks.experiments.run_rows import Runs, StepFailedError
+from benchmarks.experiments.tags_alone import run_rows
+from benchmarks.experiments.tags_alone.ensemble import mean_map
+from benchmarks.experiments.tags_alone.row_list import CAM, EXPERIMENTS, SEAM, Experiment, Script
+from benchmarks.experiments.tags_alone.run_rows import Runs, StepFailedError
 from voc_folder import write_voc_folder
 
 from small_runs import SMALL
@@ -38,8 +38,8 @@ def flat(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 SMALLEST = [*flat(SMALL), "evaluate.thresholds=[0.1,0.3,0.5,0.7]"]
-AGREEMENT = Script("benchmarks.experiments.agreement", (("base", 0), ("lower", 0)))
-ENSEMBLE = Script("benchmarks.experiments.ensemble", (("base", 0), ("base", 1)))
+AGREEMENT = Script("benchmarks.experiments.tags_alone.agreement", (("base", 0), ("lower", 0)))
+ENSEMBLE = Script("benchmarks.experiments.tags_alone.ensemble", (("base", 0), ("base", 1)))
 KINDS = {
     one.name: one
     for one in (

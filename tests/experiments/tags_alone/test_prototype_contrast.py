@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.experiments import prototype_contrast as contrast
-from benchmarks.experiments.prototype_contrast import Cells, PrototypeContrast
+from benchmarks.experiments.tags_alone import prototype_contrast as contrast
+from benchmarks.experiments.tags_alone.prototype_contrast import Cells, PrototypeContrast
 from torch import Tensor
 
 from small_runs import prepared, trained, write_photos
@@ -19,7 +19,7 @@ from tag2mask.seam.transform import ViewTransform
 from tag2mask.testing import check_part
 
 CLASSES, SIZE, PHOTOS = 6, 4, 3
-NAME = "benchmarks.experiments.prototype_contrast:PrototypeContrast"
+NAME = "benchmarks.experiments.tags_alone.prototype_contrast:PrototypeContrast"
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.experiments.ensemble import average_maps, mean_map
+from benchmarks.experiments.tags_alone.ensemble import average_maps, mean_map
 
 from tag2mask.artifacts.handles import CamMaps
 from tag2mask.artifacts.step_folder import step_folder

@@ -1,7 +1,7 @@
 """Early-learning correction: masks corrected by the network that has begun to learn from them.
 
-    python -m benchmarks.experiments.early_learning OUT MASKS [--epochs 8] [--confidence 0.8]
-        [--ratio 0.9] [--scales 0.75,1,1.5] [--set train_segmenter.KEY=VALUE ...]
+    python -m benchmarks.experiments.tags_alone.early_learning OUT MASKS [--epochs 8]
+        [--confidence 0.8] [--ratio 0.9] [--scales 0.75,1,1.5] [--set train_segmenter.KEY=VALUE ...]
 
 Liu et al., CVPR 2022 (ADELE, https://arxiv.org/abs/2110.03740); the authors' code is ``train.py``
 of https://github.com/Kangningthu/ADELE. A network first learns a class and only then the errors of

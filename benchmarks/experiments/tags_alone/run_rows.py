@@ -1,12 +1,12 @@
 """Run experiments one after the other, and append a row for each; continued where it ended.
 
-    python -m benchmarks.experiments.run_rows DATA WORK [--rows NAME...] [--seeds 0,1]
+    python -m benchmarks.experiments.tags_alone.run_rows DATA WORK [--rows NAME...] [--seeds 0,1]
         [--photos tune|val] [--set KEY=VALUE...] [--minutes 600] [--log FILE]
 
-DATA is a VOC folder. The experiments are those of `benchmarks.experiments.row_list`. With
-``--photos tune`` (the default), the training photos that ``benchmarks/voc12_tune200.txt`` lists are
-the ones that are scored, and the others train (see `tune_split`); with ``val``, the training photos
-train and the validation photos are scored, which no setting may be chosen on.
+DATA is a VOC folder. The experiments are those of `row_list`. With ``--photos tune`` (the default),
+the training photos that ``benchmarks/voc12_tune200.txt`` lists are the ones that are scored, and
+the others train (see `tune_split`); with ``val``, the training photos train and the validation
+photos are scored, which no setting may be chosen on.
 
 Each experiment is a run in WORK that starts from the finished steps of its base. When it is scored,
 one line is appended to ``--log``, by default ``rows.jsonl`` next to this file. Rows that are there
@@ -27,8 +27,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiments.row_list import EXPERIMENTS, Experiment, Script
-from benchmarks.experiments.row_scores import gains, run_row
+from benchmarks.experiments.tags_alone.row_list import EXPERIMENTS, Experiment, Script
+from benchmarks.experiments.tags_alone.row_scores import gains, run_row
 from benchmarks.experiments.tune_split import LISTS, TUNE_PHOTOS, make_tune_split, read_ids
 from benchmarks.measure import SUCCESS, commit, machine
 from tag2mask.ablation.trials import seed_options, slug

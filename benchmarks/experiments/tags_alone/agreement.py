@@ -1,6 +1,6 @@
 """Masks that teach only the pixels on which several folders of masks agree.
 
-    python -m benchmarks.experiments.agreement OUT MASKS MASKS [MASKS...]
+    python -m benchmarks.experiments.tags_alone.agreement OUT MASKS MASKS [MASKS...]
 
 Each MASKS is the pseudo-masks folder of a run on the same photos. OUT becomes such a folder, for
 ``tag2mask run --masks``: where all say the same, it says so too; elsewhere it has the ignore value

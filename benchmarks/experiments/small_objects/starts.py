@@ -1,6 +1,6 @@
 """Several starts of a CAM head on frozen features; per class, the start with the best tags is kept.
 
-    python -m benchmarks.experiments.small_object_starts RUN [--starts 1 4 16 64]
+    python -m benchmarks.experiments.small_objects.starts RUN [--starts 1 4 16 64]
         [--groups 4] [--within 0 0.05] [--gates 0 0.3 0.5] [--epochs 15] [--log FILE]
 
 RUN is a run, of which only ``prepare`` is needed, on a folder of `benchmarks.small_defects`. A
@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.experiments.small_object_features import (
+from benchmarks.experiments.small_objects.features import (
     class_maps,
     fit,
     levels,

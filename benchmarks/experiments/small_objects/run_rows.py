@@ -1,11 +1,11 @@
 """Runs on the generated photos with small defects, one after the other; continued where it ended.
 
-    python -m benchmarks.experiments.small_objects DATA RUNS [--rows NAME...] [--until predict]
-        [--set KEY=VALUE...] [--minutes 600]
+    python -m benchmarks.experiments.small_objects.run_rows DATA RUNS [--rows NAME...]
+        [--until predict] [--set KEY=VALUE...] [--minutes 600]
 
 DATA is a folder of `benchmarks.small_defects`. Each row is a recipe with changed settings, run in
 RUNS/NAME by ``tag2mask run``. When it is complete, one line is appended to ``--log``, by default
-``small_objects.jsonl`` next to this file: settings, data, commit, machine, minutes, peak memory,
+``rows.jsonl`` next to this file: settings, data, commit, machine, minutes, peak memory,
 and the scores of `benchmarks.object_scores`. Rows that are in the log with the same settings, data
 and last step are skipped, and a run that was interrupted is resumed, so the same command goes on.
 ``--set`` changes settings of every row, for reduced runs; they are logged.
@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.measure import SUCCESS, commit, machine
 from benchmarks.object_scores import score_run
 
-LOG = Path(__file__).with_suffix(".jsonl")
+LOG = Path(__file__).with_name("rows.jsonl")
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lite0-cpu": ("lite0-cpu", ()),
     "small-objects-cpu": ("small-objects-cpu", ()),
@@ -87,7 +87,7 @@ def run_row(data: Path, out: Path, row: Row) -> Row:
         SystemExit: the run failed; it has printed why.
     """
     settings = [word for value in row["settings"] for word in ("--set", value)]
-    command = [sys.executable, "-m", "benchmarks.experiments.small_objects", "--one"]
+    command = [sys.executable, "-m", "benchmarks.experiments.small_objects.run_rows", "--one"]
     command += ["run", "--data", str(data), "--recipe", row["recipe"], "--out", str(out)]
     start = time.monotonic()
     done = subprocess.run([*command, "--until", row["until"], *settings], stdout=subprocess.PIPE)

@@ -1,17 +1,17 @@
 """Maps of a run, refined without training: image prototypes, superpixel votes or PAR.
 
-    python -m benchmarks.experiments.refined_maps RUN SOURCE --method prototypes|superpixels|par
-        [--step infer-cam|walk] [--share 0.5]
+    python -m benchmarks.experiments.tags_alone.refined_maps RUN SOURCE
+        --method prototypes|superpixels|par [--step infer-cam|walk] [--share 0.5]
 
 SOURCE is a finished run. RUN is one that has taken its steps up to ``--step`` (``tag2mask run
 --from SOURCE --out RUN --until infer-cam``). The maps of that step in RUN are replaced by those of
 SOURCE after the refinement, which counts the share ``--share`` (superpixels: half, others: all).
 The later steps are then made by ``tag2mask run --out RUN``. Repeated, the command changes nothing.
 
-* ``prototypes``: `benchmarks.experiments.image_prototypes`, with the CAM network of SOURCE.
+* ``prototypes``: `image_prototypes`, with the CAM network of SOURCE.
 * ``superpixels``: each pixel has the mean score of its superpixel (Felzenszwalb and Huttenlocher,
   IJCV 2004), of about 100 to 200 in a photo of 500 px.
-* ``par``: `benchmarks.experiments.par` on the grid of the maps.
+* ``par``: `benchmarks.experiments.tags_alone.par` on the grid of the maps.
 
 Maps before the walk are scaled to a maximum of 1 per class afterwards, as they were. Those after it
 are not: there a class exceeds 0.5 where it exceeds the background.
@@ -30,8 +30,8 @@ import torch
 from PIL import Image
 from skimage.segmentation import felzenszwalb
 
-from benchmarks.experiments import par
-from benchmarks.experiments.image_prototypes import ImagePrototypes
+from benchmarks.experiments.tags_alone import par
+from benchmarks.experiments.tags_alone.image_prototypes import ImagePrototypes
 from tag2mask.artifacts.handles import AnyMaps, CamMaps, CamModel, PreparedData, WalkedMaps
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_photo

@@ -1,6 +1,6 @@
 """Pixel-adaptive refinement of maps (PAR), also in place of the CRFs for affinity labels.
 
-    python -m benchmarks.experiments.par run --data DATA --out RUN ...
+    python -m benchmarks.experiments.tags_alone.par run --data DATA --out RUN ...
 
 Ru et al., CVPR 2022 (AFA, https://arxiv.org/abs/2203.02664), section 3.4; the authors' code is
 ``wetr/PAR.py`` of https://github.com/rulixiang/afa. Each value becomes the weighted mean of those

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks.experiments import (
+from benchmarks.experiments.tags_alone import (
     early_learning,
     second_round,
     segmenter_mixing,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ablation_scores import split
-from benchmarks.experiments.row_scores import split_row
+from benchmarks.experiments.tags_alone.row_scores import split_row
 
 STAGES = [("SEAM", 0.4, 0.41), ("SEAM + walk", 0.45, 0.46), ("segmenter", 0.5, None)]
 

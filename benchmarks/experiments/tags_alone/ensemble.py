@@ -1,6 +1,6 @@
 """Mean of the maps of several runs, each class normalized by its maximum.
 
-    python -m benchmarks.experiments.ensemble RUN SOURCE [SOURCE...]
+    python -m benchmarks.experiments.tags_alone.ensemble RUN SOURCE [SOURCE...]
 
 RUN is a run up to ``infer-cam``; the maps there are replaced by the means of the maps of all
 SOURCEs, other runs on the same photos. Its later steps are then made by ``tag2mask run --out RUN``.

@@ -1,7 +1,7 @@
 """Which feature map of a backbone places small objects: a linear head on frozen features.
 
-    python -m benchmarks.experiments.small_object_features RUN [--epochs 15] [--levels low mid last]
-        [--raw]
+    python -m benchmarks.experiments.small_objects.features RUN [--epochs 15]
+        [--levels low mid last] [--raw]
 
 RUN is a run on a folder of `benchmarks.small_defects` with a complete ``prepare``. The maps of
 EfficientNet-Lite0 with ImageNet weights are computed once per photo, each channel is normalized

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.experiments import small_object_starts as starts
-from benchmarks.experiments.small_object_starts import Heads, gated, train_heads
+from benchmarks.experiments.small_objects import starts
+from benchmarks.experiments.small_objects.starts import Heads, gated, train_heads
 from benchmarks.small_defects import make_small_defects
 
 from small_runs import prepared

@@ -1,6 +1,6 @@
 """A second network, trained on what the first one says about its training photos.
 
-    python -m benchmarks.experiments.second_round RUN OUT --data DATA [--corrections DIR]
+    python -m benchmarks.experiments.tags_alone.second_round RUN OUT --data DATA [--corrections DIR]
         [--scales 0.75,1,1.5] [--set SECTION.KEY=VALUE ...]
 
 RUN is a finished run on DATA. Its network labels the training photos over several scales, flipped
@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.experiments.early_learning import labeler_of, write_corrected
+from benchmarks.experiments.tags_alone.early_learning import labeler_of, write_corrected
 from tag2mask.artifacts.handles import (
     IMPORTED,
     MODEL_FILE,

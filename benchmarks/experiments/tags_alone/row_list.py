@@ -63,11 +63,11 @@ def _threshold(value: float) -> tuple[str, ...]:
 
 
 def _agreement(*sources: Source) -> Script:
-    return Script("benchmarks.experiments.agreement", sources)
+    return Script("benchmarks.experiments.tags_alone.agreement", sources)
 
 
 def _ensemble(*sources: Source) -> Script:
-    return Script("benchmarks.experiments.ensemble", sources)
+    return Script("benchmarks.experiments.tags_alone.ensemble", sources)
 
 
 CAM, MDC, SEAM = "CAM + walk", "MDC + walk", "SEAM + walk"
@@ -145,8 +145,8 @@ CONTRAST = (
         SEAM,
         (
             "train_cam.losses.extra=[{module: "
-            "'benchmarks.experiments.prototype_contrast:PrototypeContrast', weight: 0.1, "
-            "options: {channels: 1280, classes: 20}}]",
+            "'benchmarks.experiments.tags_alone.prototype_contrast:PrototypeContrast', "
+            "weight: 0.1, options: {channels: 1280, classes: 20}}]",
         ),
     ),
 )
@@ -190,7 +190,7 @@ SEGMENTER = (
     Experiment(
         "early-learning correction",
         SEAM,
-        masks=Script("benchmarks.experiments.early_learning", ((SEAM, 0),)),
+        masks=Script("benchmarks.experiments.tags_alone.early_learning", ((SEAM, 0),)),
     ),
     Experiment(UPPER, SEAM, ("train_segmenter.masks=ground truth",)),
     _segmenter("upper bound with CutMix and rare classes", UPPER, "segmenter_mixing"),
@@ -199,7 +199,7 @@ SEGMENTER = (
 
 def _refined(method: str, step: str) -> Script:
     words = ("--method", method, "--step", step)
-    return Script("benchmarks.experiments.refined_maps", ((SEAM, 0),), words)
+    return Script("benchmarks.experiments.tags_alone.refined_maps", ((SEAM, 0),), words)
 
 
 REFINED_MAPS = (
@@ -215,7 +215,7 @@ REFINED_MAPS = (
         "PAR for affinity labels",
         SEAM,
         keep="infer-cam",
-        program=("benchmarks.experiments.par",),
+        program=("benchmarks.experiments.tags_alone.par",),
     ),
 )
 EXPERIMENTS = {

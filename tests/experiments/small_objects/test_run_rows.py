@@ -8,33 +8,33 @@ from pathlib import Path
 
 import pytest
 from benchmarks.demo_run import TOY
-from benchmarks.experiments import small_objects
+from benchmarks.experiments.small_objects import run_rows
 from benchmarks.small_defects import make_small_defects
 
 from tag2mask.recipe.loading import load_recipe
 
 
-@pytest.mark.parametrize("name", small_objects.ROWS)
+@pytest.mark.parametrize("name", run_rows.ROWS)
 def test_every_row_is_a_recipe(name: str) -> None:
-    recipe, settings = small_objects.ROWS[name]
+    recipe, settings = run_rows.ROWS[name]
     load_recipe(recipe, settings)
 
 
 def test_a_logged_row_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_small_defects(tmp_path / "data", train=4, test=2, side=128)
-    assert small_objects.describe_data(data) == {"train": 4, "test": 2, "side": 128}
+    assert run_rows.describe_data(data) == {"train": 4, "test": 2, "side": 128}
     ran: list[str] = []
 
     def run_row(data: Path, out: Path, row: dict[str, object]) -> dict[str, object]:
         ran.append(f"{out.name} {row['settings']}")
         return row | {"scores": {}}
 
-    monkeypatch.setattr(small_objects, "run_row", run_row)
+    monkeypatch.setattr(run_rows, "run_row", run_row)
     command = ["x", str(data), str(tmp_path / "runs"), "--log", str(tmp_path / "log.jsonl")]
     command += ["--rows", "lite0-cpu", "pooling=max"]
     for more in ([], [], ["--set", "train_cam.epochs=1"]):
         monkeypatch.setattr(sys, "argv", [*command, *more])
-        small_objects.main()
+        run_rows.main()
     assert ran == [
         "lite0-cpu []",
         "pooling=max ['train_cam.pooling=max']",
@@ -52,7 +52,7 @@ def test_a_run_that_fails_is_not_logged(
     command = ["x", str(data), str(tmp_path / "runs"), "--log", str(log), "--rows", "lite0-cpu"]
     monkeypatch.setattr(sys, "argv", [*command, "--set", "train_cam.epochs=-1"])
     with pytest.raises(SystemExit, match="row 'lite0-cpu' failed"):
-        small_objects.main()
+        run_rows.main()
     assert "train_cam.epochs" in capfd.readouterr().err
     assert not log.exists()
 
@@ -66,7 +66,7 @@ def test_a_row_is_run_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     log = tmp_path / "log.jsonl"
     command = ["x", str(data), str(tmp_path / "runs"), "--log", str(log), *short]
     monkeypatch.setattr(sys, "argv", [*command, "--rows", "small-objects-cpu"])
-    small_objects.main()
+    run_rows.main()
     row = json.loads(log.read_text())
     assert set(row["scores"]) == {"pseudo-masks", "predict"} and row["peak_mib"] > 100
     assert row["scores"]["predict"]["good_photos"] <= 3

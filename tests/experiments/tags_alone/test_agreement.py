@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.experiments.agreement import agree, write_agreement
+from benchmarks.experiments.tags_alone.agreement import agree, write_agreement
 
 from tag2mask.artifacts.handles import PseudoMaskFolder, made_by
 from tag2mask.artifacts.step_folder import step_folder

@@ -1,6 +1,6 @@
 """Whether a network's agreement with itself on photos without masks shows which masks taught best.
 
-    python -m benchmarks.experiments.self_agreement RUN...
+    python -m benchmarks.experiments.tags_alone.self_agreement RUN...
 
 The runs have trained segmentation networks and the same validation photos. Each photo is labeled as
 it is, and mirrored at three quarters of the size. Prints for each run the mIoU of both label maps

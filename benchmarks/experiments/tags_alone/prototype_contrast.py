@@ -4,7 +4,7 @@ Du et al., CVPR 2022 (https://arxiv.org/abs/2110.07110); the authors' code is ``
 of https://github.com/usr922/wseg. A run with it, from the folder of the repository:
 
     PYTHONPATH=. tag2mask run --data DATA --out RUN --set 'train_cam.losses.extra=[{module:
-        "benchmarks.experiments.prototype_contrast:PrototypeContrast", weight: 0.1,
+        "benchmarks.experiments.tags_alone.prototype_contrast:PrototypeContrast", weight: 0.1,
         options: {channels: 1280, classes: 20}}]'
 
 With f the normalized projection of a cell of the last map, y its pseudo label, P the prototypes of

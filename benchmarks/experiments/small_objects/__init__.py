@@ -1,0 +1,1 @@
+"""Experiments on small objects: settings by rows, features of several levels, several starts."""
