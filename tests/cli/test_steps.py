@@ -29,8 +29,6 @@ def calibrated(root: Path, *, masks: bool) -> tuple[Path, list[str | Path]]:
         run / "pseudo-masks",
         "--out",
         run / "evaluate",
-        "--recipe",
-        settings,
         "--calibrate",
         "3",
     ]
@@ -46,6 +44,35 @@ def test_calibrating_a_finished_run_repeats_masks_and_scores(tmp_path: Path) -> 
         assert len(metrics["calibration_photos"]) == 3
         split = read_json(run / "evaluate" / "evaluation.json")["splits"][0]
         assert split["background_source"] == "calibrated"
+
+
+def test_a_step_in_a_run_takes_the_recipe_of_the_run(tmp_path: Path) -> None:
+    run, command = calibrated(tmp_path, masks=True)
+    own = f"recipe: {run / 'recipe.yaml'}"
+    thresholds = {"cat": 0.7}
+    settings = write_recipe(
+        tmp_path / "thresholds.yaml",
+        walk__enabled=False,
+        train_segmenter__enabled=False,
+        pseudo_masks={"class_thresholds": thresholds},
+    )
+    done = invoke(
+        "run", "--data", tmp_path / "photos", "--recipe", settings, "--out", run, "--until",
+        "evaluate", "--redo", "pseudo-masks",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = invoke(*command)
+    assert result.exit_code == 0 and own in result.output, result.output
+    section = PseudoMaskFolder.open(run / "pseudo-masks").manifest.section
+    assert section["class_thresholds"] == thresholds and section["calibrate_photos"] == 3
+
+    words = ["pseudo-masks", "--data", run / "prepare", "--maps", run / "infer-cam", "--out"]
+    result = invoke(*words, tmp_path / "elsewhere")
+    assert result.exit_code == 0 and own in result.output, result.output
+    assert PseudoMaskFolder.open(tmp_path / "elsewhere").manifest.section["class_thresholds"]
+    result = invoke(*words, tmp_path / "other", "--recipe", "lite0-cpu")
+    assert result.exit_code == 0 and "recipe:" not in result.output, result.output
+    assert not PseudoMaskFolder.open(tmp_path / "other").manifest.section["class_thresholds"]
 
 
 def test_without_photos_to_calibrate_on_the_old_masks_stay(tmp_path: Path) -> None:

@@ -155,6 +155,25 @@ def run_recipe_or_default(path: Path) -> str:
     return str(find_run_recipe(path) or DEFAULT_RECIPE)
 
 
+def step_recipe(chosen: str | None, *folders: Path | None) -> str:
+    """Return the recipe of a single step, after printing its path if it is that of a run.
+
+    Args:
+        chosen: value of ``--recipe``; None: the recipe of a run, or the default one.
+        folders: what the step writes and reads; the first one that belongs to a run decides.
+    """
+    from tag2mask.pipeline.status import find_run_recipe
+
+    if chosen is not None:
+        return chosen
+    found = (find_run_recipe(folder) for folder in folders if folder is not None)
+    own = next(filter(None, found), None)
+    if own is None:
+        return DEFAULT_RECIPE
+    _print_recipe(own)
+    return str(own)
+
+
 def own_recipe_or_default(out: Path, source: Path | None) -> str:
     """Return the recipe that a run folder keeps, after printing its path, or the default one.
 
@@ -162,16 +181,21 @@ def own_recipe_or_default(out: Path, source: Path | None) -> str:
         out: the run folder.
         source: another run to start from, whose recipe is taken; None: none.
     """
-    from tag2mask.cli.console import print_text
     from tag2mask.pipeline.branch import recipe_to_branch
     from tag2mask.pipeline.status import own_recipe
 
     own = own_recipe(out) if source is None else recipe_to_branch(source, out)
     if own is None:
         return DEFAULT_RECIPE
-    if is_first_process():
-        print_text(f"recipe: {own}")
+    _print_recipe(own)
     return str(own)
+
+
+def _print_recipe(file: Path) -> None:
+    from tag2mask.cli.console import print_text
+
+    if is_first_process():
+        print_text(f"recipe: {file}")
 
 
 def connect(recipe: Recipe) -> None:

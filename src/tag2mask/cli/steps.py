@@ -25,7 +25,6 @@ from tag2mask.artifacts.handles import (
     walk_model,
 )
 from tag2mask.cli.options import (
-    DEFAULT_RECIPE,
     AllowModules,
     Compare,
     CorrectionsFolder,
@@ -34,7 +33,6 @@ from tag2mask.cli.options import (
     Out,
     Overrides,
     Prepared,
-    RecipeName,
     Redo,
     RunRecipe,
     SkipBad,
@@ -48,6 +46,7 @@ from tag2mask.cli.options import (
     redo_step,
     run_recipe_or_default,
     start_runtime,
+    step_recipe,
 )
 from tag2mask.errors import DataError
 
@@ -55,7 +54,7 @@ from tag2mask.errors import DataError
 def prepare(
     data: DataFolder,
     out: Out,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     source: Source = None,
     skip_bad: SkipBad = False,
@@ -70,7 +69,9 @@ def prepare(
     from tag2mask.steps import prepare as step
 
     on_first_process_only()
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
+    settings = load_chosen_recipe(
+        step_recipe(recipe, out), overrides, skip_bad=skip_bad, source=source
+    )
     with redo_step(PreparedData, out, redo, yes):
         made = step.prepare(data, settings.prepare, out, update=update, corrections=corrections)
     finish_step(made)
@@ -80,7 +81,7 @@ def infer_cam(
     data: Prepared,
     model: Annotated[Path, typer.Option(help="Folder written by `train-cam`.")],
     out: Out,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     tags: Annotated[
         TagChoice | None,
@@ -100,7 +101,7 @@ def infer_cam(
 
     chosen = [] if tags is None else [f"infer_cam.tags={tags.value}"]
     settings = load_chosen_recipe(
-        recipe,
+        step_recipe(recipe, out, data),
         [*(overrides or ()), *chosen],
         skip_bad=skip_bad,
         allow_modules=allow_modules,
@@ -119,7 +120,7 @@ def affinity_labels(
     data: Prepared,
     maps: Maps,
     out: Out,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
@@ -128,7 +129,7 @@ def affinity_labels(
     """Label the sure pixels of the training photos for AffinityNet."""
     from tag2mask.steps import affinity_labels as step
 
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    settings = load_chosen_recipe(step_recipe(recipe, out, data), overrides, skip_bad=skip_bad)
     connect(settings)
     prepared, found = PreparedData.open(data), open_maps(maps)
     runtime = start_runtime(settings, out, prepared)
@@ -147,7 +148,7 @@ def walk(
         ),
     ],
     out: Out,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
@@ -156,7 +157,7 @@ def walk(
     """Refine the maps by a random walk along the affinities."""
     from tag2mask.steps import walk as step
 
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    settings = load_chosen_recipe(step_recipe(recipe, out, data), overrides, skip_bad=skip_bad)
     connect(settings)
     prepared, found = PreparedData.open(data), open_maps(maps)
     trained = walk_model(settings.walk.affinity).open(model)
@@ -170,7 +171,7 @@ def pseudo_masks(
     data: Prepared,
     maps: Maps,
     out: Out,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
@@ -179,7 +180,7 @@ def pseudo_masks(
     """Turn maps into pseudo masks (palette PNGs)."""
     from tag2mask.steps import pseudo_masks as step
 
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    settings = load_chosen_recipe(step_recipe(recipe, out, data), overrides, skip_bad=skip_bad)
     connect(settings)
     prepared, found = PreparedData.open(data), open_maps(maps)
     runtime = start_runtime(settings, out, prepared)
@@ -201,7 +202,7 @@ def evaluate(
             help="Folder written by `infer-cam` or `walk`; without it, only masks are scored.",
         ),
     ] = None,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     calibrate: Annotated[
         int | None,
@@ -238,7 +239,7 @@ def evaluate(
             f"pseudo_masks.calibrate_photos={calibrate}",
         ]
     )
-    settings = load_chosen_recipe(recipe, [*(overrides or ()), *chosen])
+    settings = load_chosen_recipe(step_recipe(recipe, out, data), [*(overrides or ()), *chosen])
     if maps is None and (calibrate is not None or earlier):
         raise DataError(
             "without --maps, no threshold is calibrated and no earlier maps are scored",

@@ -17,13 +17,12 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
 )
 from tag2mask.cli.options import (
-    DEFAULT_RECIPE,
     AllowModules,
     Out,
     Overrides,
     PreparedOrNone,
-    RecipeName,
     Redo,
+    RunRecipe,
     SkipBad,
     Yes,
     connect,
@@ -32,13 +31,14 @@ from tag2mask.cli.options import (
     on_first_process_only,
     redo_step,
     start_runtime,
+    step_recipe,
 )
 
 
 def train_cam(
     out: Out,
     data: PreparedOrNone = None,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     import_file: Annotated[
         Path | None,
@@ -57,7 +57,9 @@ def train_cam(
 
     if (data is None) == (import_file is None):
         raise typer.BadParameter("give either --data (to train) or --import (a trained model)")
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, allow_modules=allow_modules)
+    settings = load_chosen_recipe(
+        step_recipe(recipe, out, data), overrides, skip_bad=skip_bad, allow_modules=allow_modules
+    )
     if import_file is not None:
         on_first_process_only()
         named = step.model_modules(import_file) if allow_modules else ()
@@ -80,7 +82,7 @@ def train_affinity(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Folder written by `affinity-labels`.")
     ] = None,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     import_file: Annotated[
         Path | None,
@@ -101,7 +103,7 @@ def train_affinity(
         raise typer.BadParameter(
             "give either --data and --labels (to train) or --import (a trained model)"
         )
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    settings = load_chosen_recipe(step_recipe(recipe, out, data), overrides, skip_bad=skip_bad)
     if import_file is not None:
         on_first_process_only()
         with redo_step(AffinityModel, out, redo, yes):
@@ -130,7 +132,7 @@ def train_segmenter(
             "`train_segmenter.network.weights` is cam.",
         ),
     ] = None,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     import_file: Annotated[
         Path | None,
@@ -143,7 +145,7 @@ def train_segmenter(
     """Train a segmentation network on the pseudo masks."""
     from tag2mask.steps import train_segmenter as step
 
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    settings = load_chosen_recipe(step_recipe(recipe, out, data), overrides, skip_bad=skip_bad)
     supervised = settings.train_segmenter.masks == "ground truth"
     given = {
         data is not None,
