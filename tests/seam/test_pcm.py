@@ -144,6 +144,16 @@ def test_half_precision_stays_close(block_mib: int) -> None:
     assert (gradient - wanted).norm() < 0.05 * wanted.norm()
 
 
+def test_sums_beyond_float16_stay_finite() -> None:
+    maps, features = torch.full((1, 1, 10, 10), 1000.0), torch.ones(1, 2, 10, 10)
+    features.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.float16):
+        refined = correlate(maps, features, power=1.0, block_mib=0)  # three tiles, in sum 100,000
+    torch.testing.assert_close(refined, maps, rtol=1e-3, atol=0.0, check_dtype=False)
+    (gradient,) = torch.autograd.grad(refined.float().sum(), features)
+    assert gradient.isfinite().all()
+
+
 def test_learns_only_from_its_own_convolutions() -> None:
     pcm = PixelCorrelation(4, 5, PCM)
     low = random(1, 4, 6, 6).abs().requires_grad_()

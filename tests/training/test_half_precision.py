@@ -87,5 +87,5 @@ def test_half_precision_fails_after_repeated_non_finite_losses(
             *TinyTask.inputs(task, *given)[1:],
         )
     )
-    with pytest.raises(Tag2MaskError, match="loss became nan at step 3"):
+    with pytest.raises(Tag2MaskError, match="loss became nan at step 4"):
         train(task, tmp_path, runtime, precision="16")

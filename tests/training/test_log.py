@@ -24,10 +24,10 @@ from tag2mask.training.log import (
 COLUMNS = ("lr", "loss")
 
 
-def write(folder: Path, steps: range, first: int = 0, columns: tuple[str, ...] = COLUMNS) -> None:
-    with TrainingLog(folder, columns, first) as log:
+def write(folder: Path, steps: range, done: int = 0, columns: tuple[str, ...] = COLUMNS) -> None:
+    with TrainingLog(folder, columns, done) as log:
         for step in steps:
-            log.write(step, {"lr": 0.1, "loss": step / 8})
+            log.write(step + 1, {"lr": 0.1, "loss": step / 8})
 
 
 def lines(folder: Path) -> list[str]:
@@ -36,7 +36,7 @@ def lines(folder: Path) -> list[str]:
 
 def test_rows(tmp_path: Path) -> None:
     write(tmp_path, range(2))
-    assert lines(tmp_path) == ["step,lr,loss", "0,0.1,0", "1,0.1,0.125"]
+    assert lines(tmp_path) == ["step,lr,loss", "1,0.1,0", "2,0.1,0.125"]
 
 
 def test_every_row_is_written_immediately(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_missing_metric_is_an_empty_cell(tmp_path: Path) -> None:
 
 def test_no_step_is_logged_twice_after_resuming(tmp_path: Path) -> None:
     write(tmp_path, range(5))
-    write(tmp_path, range(3, 6), first=3)
+    write(tmp_path, range(3, 6), done=3)
     assert [line.split(",")[0] for line in lines(tmp_path)[1:]] == list("012345")
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("loss")] == list(range(6))
@@ -90,9 +90,9 @@ def test_no_step_is_logged_twice_after_resuming(tmp_path: Path) -> None:
 def test_truncated_row_is_dropped(tmp_path: Path) -> None:
     write(tmp_path, range(2))
     with (tmp_path / "losses.csv").open("a") as file:
-        file.write("2,0.")
-    write(tmp_path, range(2, 3), first=2)
-    assert [line.split(",")[0] for line in lines(tmp_path)] == ["step", "0", "1", "2"]
+        file.write("3,0.")
+    write(tmp_path, range(2, 3), done=2)
+    assert [line.split(",")[0] for line in lines(tmp_path)] == ["step", "1", "2", "3"]
 
 
 def test_damaged_row_is_dropped(tmp_path: Path) -> None:
@@ -100,21 +100,21 @@ def test_damaged_row_is_dropped(tmp_path: Path) -> None:
     with (tmp_path / "losses.csv").open("ab") as file:
         file.write(b"\xff\xfe,0.1,\x80\n")
     assert last_metrics(tmp_path) == {}
-    write(tmp_path, range(2, 3), first=2)
-    assert [line.split(",")[0] for line in lines(tmp_path)] == ["step", "0", "1", "2"]
+    write(tmp_path, range(2, 3), done=2)
+    assert [line.split(",")[0] for line in lines(tmp_path)] == ["step", "1", "2", "3"]
     assert last_metrics(tmp_path) == {"lr": 0.1, "loss": 0.25}
 
 
 def test_rows_with_other_columns_are_dropped(tmp_path: Path) -> None:
     write(tmp_path, range(2))
-    write(tmp_path, range(2, 3), first=2, columns=("lr", "loss", "er"))
-    assert lines(tmp_path) == ["step,lr,loss,er", "2,0.1,0.25,"]
+    write(tmp_path, range(2, 3), done=2, columns=("lr", "loss", "er"))
+    assert lines(tmp_path) == ["step,lr,loss,er", "3,0.1,0.25,"]
 
 
 def test_empty_log_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "losses.csv").write_text("")
-    write(tmp_path, range(1, 2), first=1)
-    assert lines(tmp_path) == ["step,lr,loss", "1,0.1,0.125"]
+    write(tmp_path, range(1, 2), done=1)
+    assert lines(tmp_path) == ["step,lr,loss", "2,0.1,0.125"]
 
 
 def test_validation_reports_the_best_network_so_far(tmp_path: Path) -> None:
@@ -158,12 +158,12 @@ def test_the_hook_of_threads_is_set_before_tensorboard_starts(
 
 
 @pytest.mark.parametrize(
-    "damage", ["1,0.1,0.\r5", "x,0.1,1", "1,0.1,1e", "1,0.1,1.2.3", "9" * 5000, '"0,0.1,1']
+    "damage", ["2,0.1,0.\r5", "x,0.1,1", "2,0.1,1e", "2,0.1,1.2.3", "9" * 5000, '"1,0.1,1']
 )
 def test_damaged_rows_are_dropped(tmp_path: Path, damage: str) -> None:
-    (tmp_path / "losses.csv").write_text(f"step,lr,loss\n0,0.1,2\n{damage}\n", newline="")
-    write(tmp_path, range(1, 2), first=1)
-    assert lines(tmp_path)[-1] == "1,0.1,0.125" and damage not in lines(tmp_path)
+    (tmp_path / "losses.csv").write_text(f"step,lr,loss\n1,0.1,2\n{damage}\n", newline="")
+    write(tmp_path, range(1, 2), done=1)
+    assert lines(tmp_path)[-1] == "2,0.1,0.125" and damage not in lines(tmp_path)
     assert last_metrics(tmp_path) == {"lr": 0.1, "loss": 0.125}
 
 

@@ -243,7 +243,7 @@ def test_nan_loss(tmp_path: Path, runtime: Runtime) -> None:
     task.spoil_at = 3
     with pytest.raises(
         Tag2MaskError,
-        match=(r"loss became nan at step 3\. Start again .* a lower tiny\.optimizer\.lr or tiny"),
+        match=(r"loss became nan at step 4\. Start again .* a lower tiny\.optimizer\.lr or tiny"),
     ):
         train(task, tmp_path, runtime, checkpoint_seconds=0.0)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)

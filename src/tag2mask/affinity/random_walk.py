@@ -4,7 +4,7 @@ Ahn and Kwak, CVPR 2018 (https://arxiv.org/abs/1803.10464), section 3.3. The aut
 ``infer_aff.py`` of https://github.com/jiwoon-ahn/psa, and SEAM's copy of it. With A^β the
 affinities to the power β, element by element, 1 on the diagonal and 0 for cells that form no pair::
 
-    T = D⁻¹ A^β,  D_jj = Σ_i A_ij^β        walked map = map · T^t
+    T = A^β D⁻¹,  D_jj = Σ_i A_ij^β        walked map = map · T^t
 
 The authors' code squares the N x N matrix T log₂ t times. Here T is a sparse matrix (69 entries per
 row at radius 5) that is applied t times to the maps, which gives the same numbers in memory linear
@@ -45,7 +45,7 @@ def random_walk(affinity: Tensor, maps: Tensor, *, radius: int, beta: float, ste
 
     Section 3.3 of https://arxiv.org/abs/1803.10464. Formula, with A^β taken element by element::
 
-        walked map = map · T^t,  T = D⁻¹ A^β,  D_jj = Σ_i A_ij^β
+        walked map = map · T^t,  T = A^β D⁻¹,  D_jj = Σ_i A_ij^β
 
     Published: β = 8; t = 2^6 = 64 steps in SEAM, 2^8 in psa. The maps are the background
     (1 - max)^α, with α = 6 in SEAM and 16 in psa, and the foreground CAMs, on the affinity's grid.
@@ -156,7 +156,7 @@ class DenseWalk(Walk):
 
     With A the affinities::
 
-        walked map = map · T^t,  T = D⁻¹ A,  D_jj = Σ_i A_ij
+        walked map = map · T^t,  T = A D⁻¹,  D_jj = Σ_i A_ij
 
     Args:
         affinity: (N, N), symmetric, >= 0, with no row of zeros.

@@ -1,9 +1,8 @@
 """`CamMap`, the class activation maps of one photo, and its file.
 
 Maps are smooth and are only compared with thresholds, so files are small: scores at a stride, as
-uint8 (steps of 1/255) or float16, compressed. Compared with float32 at full size, uint8 takes about
-1/70 at stride 4, 1/20 at stride 2 and 1/8 at stride 1; float16 takes about 1/40 at stride 4 and
-1/10 at stride 2. Reading takes less than a millisecond.
+uint8 (steps of 1/255) or float16, compressed; docs/reference/steps/infer-cam.md has the sizes.
+Reading takes less than a millisecond.
 
 A file is a NumPy ``.npz`` without pickles, which ``numpy.load`` reads: ``id``, ``tags``,
 ``scores``, ``size``, ``probabilities``.

@@ -86,7 +86,7 @@ class Pcm(Section):
     """Only the classes of the photo's tags enter PCM; absent classes, scaled to a maximum of 1,
     would take pixels from them."""
     channels: tuple[Count, Count] = (64, 128)
-    """Channels of the two 1x1 embeddings; the final embedding f9 has their sum."""
+    """Channels of the two 1x1 embeddings; the fused embedding has their sum."""
     stride: Literal["cam", "finest"] = "finest"
     """Grid of the affinity: that of the CAM (published), or of the finer mid-level feature map."""
     power: Positive = 3.0
@@ -100,7 +100,7 @@ class Pcm(Section):
 
 
 class Views(Section):
-    """The transform between the two Siamese branches, drawn for each batch."""
+    """The transform between the two Siamese branches, drawn for each optimizer step."""
 
     enabled: bool = True
     """False: a single branch, a plain CAM classifier."""
@@ -242,7 +242,7 @@ class TrainCam(Section):
     epochs: Count = 5
     """Passes over the training photos."""
     max_steps: Count | None = None
-    """Stop after this many steps; the schedule ends with them."""
+    """Stop after this many steps, and the warm start after as many; the schedule ends with them."""
     batch_size: Count = 8
     """Photos per batch on all devices together."""
     crop: Crop = 224

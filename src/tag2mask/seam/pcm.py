@@ -170,13 +170,15 @@ class _Spread(torch.autograd.Function):
             spread_of[column].add_(torch.bmm(values_of[row], similarity))
             if row != column:
                 spread_of[row].add_(torch.bmm(values_of[column], similarity.mT))
-        return spread.to(values.dtype)
+        # Sums over more than 65,504 positions overflow in float16.
+        return spread if values.dtype is torch.float16 else spread.to(values.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
         """Return the gradient of the keys; each tile of the similarity is computed again."""
         values, keys = ctx.saved_tensors
+        gradient = gradient.to(values.dtype)
         total = _zeros(keys)
         keys_of, total_of = _blocks(keys, ctx.side), torch.split(total, ctx.side, dim=2)
         # Each pair of positions occurs twice, once as (i, j) and once as (j, i): one product of

@@ -25,8 +25,9 @@ class MapTiles:
     """Size of the tiles.
 
     Attributes:
-        side: views with a longer side are computed in tiles of this side, px. Neighbors overlap by
-            an eighth of it. Both are rounded down to cells of the CAM, to at least 2 and to none.
+        side: views with a longer side are computed in tiles of this side, px, which is rounded down
+            to a multiple of the network's size multiple, at least two of them. Neighbors overlap by
+            an eighth of it, rounded down the same way, to 0 at least.
     """
 
     side: int

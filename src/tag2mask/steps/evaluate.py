@@ -2,11 +2,10 @@
 
 Without maps, as of imported masks, only masks and the network are scored.
 
-One pass over the photos. Only this step and the calibration of the background threshold read ground
-truth masks. Without masks it still scores the tag classifier, lists doubtful tags, compares the
-network's masks with the tags and gives each photo quality scores. Writes ``evaluation.json``,
-``photos.jsonl``, ``doubtful_tags.csv``, ``table.md`` and, with masks, ``curve.png``; with
-``crf.enabled``, also dense CRF masks of the maps, in ``crf/``.
+One pass over the photos. Without masks it still scores the tag classifier, lists doubtful tags,
+compares the network's masks with the tags and gives each photo quality scores. Writes
+``evaluation.json``, ``photos.jsonl``, ``doubtful_tags.csv``, ``table.md`` and, with masks,
+``curve.png``; with ``crf.enabled``, also dense CRF masks of the maps, in ``crf/``.
 """
 
 from __future__ import annotations

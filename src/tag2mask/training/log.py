@@ -31,15 +31,15 @@ class TrainingLog:
     Args:
         folder: the step's folder.
         columns: names of the metrics in a row, after ``step``.
-        first_step: earlier rows are kept; rows from this step on are dropped.
+        done: optimizer steps that are done; rows of later steps are dropped.
     """
 
-    def __init__(self, folder: Path, columns: tuple[str, ...], first_step: int = 0) -> None:
+    def __init__(self, folder: Path, columns: tuple[str, ...], done: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.columns = columns
         self._path, self._events_folder = folder / "losses.csv", folder / "tensorboard"
-        kept = _rows_before(self._path, columns, first_step)
+        kept = _rows_until(self._path, columns, done)
         with atomic_write(self._path) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([("step", *columns), *kept])
         self._file = self._path.open("a", newline="")
@@ -49,7 +49,7 @@ class TrainingLog:
         try:
             with readable_os_errors(self._events_folder):
                 self._events: SummaryWriter = SummaryWriter(
-                    self._events_folder, purge_step=first_step or None
+                    self._events_folder, purge_step=done + 1 if done else None
                 )
         except BaseException:
             self._file.close()
@@ -58,6 +58,10 @@ class TrainingLog:
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write one row; columns without a value stay empty.
+
+        Args:
+            step: number of optimizer steps so far.
+            metrics: values by column.
 
         Raises:
             RunFolderError: full disk, or another error of the system.
@@ -107,7 +111,7 @@ def write_validation(folder: Path, step: int, metrics: Mapping[str, float]) -> b
         Whether this is the first row, or better than all earlier rows.
     """
     path = folder / VALIDATION
-    kept = _rows_before(path, tuple(metrics), step)
+    kept = _rows_until(path, tuple(metrics), step - 1)
     row = [str(step), *(f"{value:.6g}" for value in metrics.values())]
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([("step", *metrics), *kept, row])
@@ -134,12 +138,12 @@ def last_metrics(folder: Path) -> dict[str, float]:
     return {name: float(cell) for name, cell in cells if cell}
 
 
-def _rows_before(path: Path, columns: tuple[str, ...], first_step: int) -> list[list[str]]:
-    """Return the complete rows of an earlier session before the first step of this one."""
+def _rows_until(path: Path, columns: tuple[str, ...], done: int) -> list[list[str]]:
+    """Return the complete rows of an earlier session up to a number of optimizer steps."""
     rows = read_rows(path)
     if not rows or rows[0] != ["step", *columns]:
         return []
-    return [row for row in numeric_rows(rows) if int(row[0]) < first_step]
+    return [row for row in numeric_rows(rows) if int(row[0]) <= done]
 
 
 def read_rows(path: Path) -> list[list[str]]:

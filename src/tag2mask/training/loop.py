@@ -182,7 +182,7 @@ def fit(
             if last or (step + 1) % settings.log_every == 0:
                 row = meter.take() | {"lr": optimizer.param_groups[0]["lr"]}
                 if log is not None:
-                    log.write(step, row)
+                    log.write(step + 1, row)
             task.on_step_end(step + 1, task.module if average is None else average.module)
             if last or time.monotonic() - saved >= settings.checkpoint_seconds:
                 save(step + 1)
@@ -263,7 +263,7 @@ class _Loop:
             if resolve_precision(self.settings.precision, self.runtime.device) is not torch.float32:
                 fixes.append(f"{section}.precision=32")
             raise Tag2MaskError(
-                f"{self.name}: the loss became {loss} at step {step}",
+                f"{self.name}: the loss became {loss} at step {step + 1}",
                 fix=f"Start again (--redo, or another --out) with {' or '.join(fixes)}.",
             )
 

@@ -94,8 +94,9 @@ class LabelCanvas:
         if argmax is None:
             raise DataError(
                 "the network's probabilities aren't finite",
-                where="predict",
-                fix="Set predict.precision to '32'. If it already is, train the network again.",
+                where="segmentation network",
+                fix="Set the precision to '32' (predict.precision; train_segmenter.precision while "
+                "it trains). If it already is, train the network again.",
             )
         above, below = _inside(self._rows.cells, block.top, argmax.shape[0])
         left, right = _inside(self._columns.cells, block.left, argmax.shape[1])

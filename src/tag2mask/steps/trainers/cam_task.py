@@ -99,7 +99,7 @@ def cam_optimizer(objective: SeamObjective, section: TrainCam) -> torch.optim.Op
 
 @dataclass(frozen=True)
 class ViewDraw:
-    """Draws the transform between the views, one per batch, from (seed, step).
+    """Draws the transform between the views, one per optimizer step, from (seed, step).
 
     Attributes:
         views: settings of the transform.
@@ -211,20 +211,25 @@ class CamTask:
         """Write a picture of maps every ``picture_every`` steps and after the last step."""
         every = self.section.picture_every
         if self.runtime.rank == 0 and every and (step % every == 0 or step == self.settings.steps):
-            self._picture(step)
+            assert isinstance(module, SeamObjective)
+            self._picture(step, module.net)
 
-    def _picture(self, step: int) -> None:
+    def _picture(self, step: int, net: SeamNet) -> None:
         """Write the maps of the first training photos as one JPEG."""
         photos, maps = [], []
-        self.net.eval()
+        gated = self.section.pcm.gate_by_tags
+        net.eval()
         with torch.no_grad():
             for index in range(min(PICTURED, len(self.photos))):
                 try:
                     image, tags, valid, _ = self.photos[(0, index)]
                 except DataError:
                     continue  # recorded when its batch is loaded
-                pair = self.net(
-                    image[None].to(self.runtime.device), valid=valid[None].to(self.runtime.device)
+                device = self.runtime.device
+                pair = net(
+                    image[None].to(device),
+                    valid=valid[None].to(device),
+                    tags=tags[None].to(device) if gated else None,
                 )
                 photos.append(_photo(image, self.augmentation))
                 maps.append(self._named_maps(pair.cam, pair.refined, tags))

@@ -201,7 +201,7 @@ class SegmenterTask:
             self._train_mode()
 
     def _train_mode(self) -> None:
-        """Set training mode; batch norms of new layers never use their running statistics."""
+        """Set training mode; batch norms of new layers use the statistics of the batch."""
         self.module.train()
         train_mode(self.backbone, freeze_batch_norm=self.section.freeze_batch_norm)
 
