@@ -82,9 +82,9 @@ def test_missing_metric_is_an_empty_cell(tmp_path: Path) -> None:
 def test_no_step_is_logged_twice_after_resuming(tmp_path: Path) -> None:
     write(tmp_path, range(5))
     write(tmp_path, range(3, 6), done=3)
-    assert [line.split(",")[0] for line in lines(tmp_path)[1:]] == list("012345")
+    assert [line.split(",")[0] for line in lines(tmp_path)[1:]] == list("123456")
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [event.step for event in events.Scalars("loss")] == list(range(6))
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 7))
 
 
 def test_truncated_row_is_dropped(tmp_path: Path) -> None:

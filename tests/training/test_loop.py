@@ -61,7 +61,7 @@ def test_resumed_training_equals_an_uninterrupted_one(
     expected = weights_of(straight)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights_of(resumed).items())
     logged, uninterrupted = rows(tmp_path / "cut"), rows(tmp_path / "straight")
-    assert [row["step"] for row in logged] == [str(step) for step in range(6)]
+    assert [row["step"] for row in logged] == [str(step) for step in range(1, 7)]
     for row, other in zip(logged, uninterrupted, strict=True):
         assert {k: v for k, v in row.items() if k != "photos_per_second"} == {
             k: v for k, v in other.items() if k != "photos_per_second"
@@ -220,10 +220,10 @@ def test_clipping_limits_a_step(tmp_path: Path, runtime: Runtime) -> None:
 def test_log_has_terms_throughput_and_schedule(tmp_path: Path, runtime: Runtime) -> None:
     summary = train(TinyTask(), tmp_path, runtime, warmup_steps=3, log_every=2, schedule="cosine")
     logged = rows(tmp_path)
-    assert [row["step"] for row in logged] == ["1", "3", "5"]
+    assert [row["step"] for row in logged] == ["2", "4", "6"]
     for row in logged:
         # The first group holds the pretrained weights: base rate .01.
-        expected = 0.01 * schedule(int(row["step"]), 6, kind="cosine", warmup=3)
+        expected = 0.01 * schedule(int(row["step"]) - 1, 6, kind="cosine", warmup=3)
         assert float(row["lr"]) == pytest.approx(expected, rel=1e-4)
         terms = {k: float(row[k]) for k in ("cls1", "cls2", "min1", "min2", "er", "ecr1", "ecr2")}
         assert all(value > 0 for value in terms.values())
