@@ -48,6 +48,7 @@ from tag2mask.errors import (
 from tag2mask.recipe.training import TrainCam, Views
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.model import build_seam
+from tag2mask.seam.network import SeamNet
 from tag2mask.seam.objective import SeamObjective
 from tag2mask.steps.train_cam import net_spec, train_cam
 from tag2mask.steps.trainers.cam_task import CamTask, ViewDraw
@@ -80,7 +81,7 @@ def test_training_writes_model_log_and_pictures_and_nothing_else(
     found = {path.name for path in model.path.iterdir() if not path.name.startswith(".")}
     assert found == {"manifest.json", "model.safetensors", "losses.csv", "tensorboard", "pictures"}
     assert [path.name for path in (model.path / "pictures").iterdir()] == ["step_000002.jpg"]
-    assert [row["step"] for row in rows(model.path)] == ["0", "1"]
+    assert [row["step"] for row in rows(model.path)] == ["1", "2"]
     assert {"cls1", "cls2", "er", "ecr1", "ecr2", "min1", "lr"} <= rows(model.path)[0].keys()
     manifest = model.manifest
     assert manifest.counts == {"photos": 9}
@@ -88,6 +89,28 @@ def test_training_writes_model_log_and_pictures_and_nothing_else(
     before = (model.path / "model.safetensors").stat().st_mtime_ns
     trained(data, tmp_path / "model", train_cam__log_every=5)
     assert (model.path / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_pictures_show_the_maps_of_inference(
+    data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gated: bool
+) -> None:
+    """Of the average of the weights, and with PCM gated by the tags."""
+    seen: list[tuple[bool, torch.Tensor]] = []
+    forward = SeamNet.forward
+
+    def noted(self: SeamNet, *given: Any, **named: Any) -> Any:
+        if not self.training:
+            first = next(iter(self.head.parameters()))
+            seen.append((named.get("tags") is not None, first.detach().clone()))
+        return forward(self, *given, **named)
+
+    monkeypatch.setattr(SeamNet, "forward", noted)
+    changes: dict[str, Any] = {"train_cam__picture_every": 1, "train_cam__optimizer__ema": 0.5}
+    model = trained(data, tmp_path / "model", **changes, train_cam__pcm__gate_by_tags=gated)
+    assert seen and {tagged for tagged, _ in seen} == {gated}
+    saved = load_file(model.file)
+    assert any(torch.equal(seen[-1][1], tensor) for tensor in saved.values())
 
 
 @pytest.mark.parametrize("siamese", [False, True])
