@@ -112,13 +112,6 @@ TRUSTED_PIXELS = (
         for value in (0.25, 0.5)
     ),
 )
-ENCODER = (
-    Experiment(
-        "encoder of ImageNet",
-        SEAM,
-        ("train_segmenter.network.weights=packaged",),
-    ),
-)
 ENSEMBLES = (
     Experiment(
         "maps of three seeds",
@@ -178,6 +171,7 @@ SEGMENTER = (
             ("absent classes in the segmenter", ABSENT),
             ("a third of the learning rate", LOW_RATE),
             ("absent classes and a third of the learning rate", (*ABSENT, *LOW_RATE)),
+            ("encoder of ImageNet", ("train_segmenter.network.weights=packaged",)),
         )
         for base in (SEAM, OTHER_SEED)
     ),
@@ -223,7 +217,6 @@ EXPERIMENTS = {
     for experiment in (
         *BASELINES,
         *TRUSTED_PIXELS,
-        *ENCODER,
         *ENSEMBLES,
         *CONTRAST,
         *SEGMENTER,
