@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tag2mask.artifacts.manifest import Identity
 from tag2mask.classes import VOC_NAMES
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "traffic light"}]
@@ -18,6 +19,30 @@ def write_photo(path: Path, size: tuple[int, int] = (4, 3), color: str = "red") 
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path)
     return path
+
+
+def write_mask_folders(root: Path) -> list[Path]:
+    """Write the photos ``a`` and ``app/b``, and folders of masks, which are returned.
+
+    Their records are those of ``tag2mask predict``, killed or complete, and of an exported
+    ``predict.py``. The folder ``app`` has files of these names from another program.
+    """
+    identity = Identity(step="predict", section={}, identity="a", fingerprint="b", started="now")
+    started = identity.model_dump(mode="json")
+    records = {
+        "started.json": started,
+        "manifest.json": started | {"tag2mask": "1"},
+        "predict.json": {"model": "a", "decisions": False},
+    }
+    write_photo(root / "a.jpg")
+    write_photo(root / "app/b.jpg")
+    (root / "app/manifest.json").write_text('{"name": "an app"}')
+    (root / "app/predict.json").write_text("[]")
+    folders = [root / f"by-{name.partition('.')[0]}" for name in records]
+    for folder, (name, record) in zip(folders, records.items(), strict=True):
+        write_photo(folder / "c.png")
+        (folder / name).write_text(json.dumps(record))
+    return folders
 
 
 def write_array(path: Path, values: np.ndarray) -> None:

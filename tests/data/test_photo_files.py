@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from data_folders import write_photo
+from data_folders import write_mask_folders, write_photo
 from PIL import Image
 
 from tag2mask.artifacts.files import write_json
@@ -212,3 +212,27 @@ def test_system_folders_and_masks_of_an_earlier_call_are_not_photos(tmp_path):
     write_json(tmp_path / "labeled" / STARTED, record.model_dump(mode="json"))
     assert [photo.id for photo in list_photos([tmp_path])] == ["a"]
     assert [photo.id for photo in list_photos([tmp_path / "labeled"])] == ["a"]  # asked for
+
+
+def test_masks_of_either_program_are_not_photos(tmp_path: Path) -> None:
+    masks = write_mask_folders(tmp_path / "photos")
+    for given in ("", "/*", "/**", "/**/*.*"):
+        assert ids(f"{tmp_path}/photos{given}") == ["a", "app/b"], given
+    skipped: list[str] = []
+    list_photos([f"{tmp_path}/photos/**"], skipped=skipped)
+    assert set(map(str, masks)) <= set(skipped)
+    for folder in masks:
+        assert ids(folder) == ids(f"{folder}/**") == ["c"] == ids(f"{folder}/*.*"), "asked for"
+
+
+def test_the_folder_of_masks_is_left_out_whatever_links_lead_there(tmp_path: Path) -> None:
+    for name in ("photos/a.jpg", "photos/out/a.png"):
+        write_photo(tmp_path / name)
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "photos/again").symlink_to("out")
+    assert ids(tmp_path / "photos") == ["a", "again/a", "out/a"]
+    for given in ("photos", "link"):
+        for out in ("photos/out", "link/out", "photos/again", "photos/../link/out"):
+            assert ids(tmp_path / given, leave_out=tmp_path / out) == ["a"], (given, out)
+    with pytest.raises(DataError, match="no photo except in"):
+        ids(tmp_path / "link/out", leave_out=tmp_path / "photos/out")

@@ -11,15 +11,21 @@ import glob
 import os
 import zlib
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
 from tag2mask.data.layouts.ids import path_conflicts, without_suffix
-from tag2mask.data.layouts.listing import BROKEN_LINK_ERRNOS, file_stamp, list_images
+from tag2mask.data.layouts.listing import (
+    BROKEN_LINK_ERRNOS,
+    file_stamp,
+    is_output_folder,
+    list_images,
+)
 from tag2mask.data.photos import size_changed
 from tag2mask.errors import DataError
 
@@ -72,7 +78,8 @@ def list_photos(
     Args:
         paths: files, folders, or patterns (``*``, ``?``, ``[...]``, ``**`` for folders of any
             depth). Where two photos have the same name before the suffix, or a mask would have the
-            name of a folder, the suffix becomes part of their ids.
+            name of a folder, the suffix becomes part of their ids. Folders of masks from earlier
+            calls are skipped below the folders given.
         leave_out: a folder whose files are ignored, such as the one that masks are written to.
         skipped: extended by the paths of files that are not photos by their names, and of
             system folders and tag2mask's own, in the folders given.
@@ -83,15 +90,11 @@ def list_photos(
     """
     found: dict[Path, str] = {}
     bases: list[Path] = []
-    excluded = None if leave_out is None else _absolute(leave_out)
+    is_left_out = _is_inside(leave_out)
     others: set[Path] = set()
     for text in paths:
         base, listed = _files_of(text, others)
-        files = {
-            path: stamp
-            for path, stamp in listed.items()
-            if excluded is None or not path.is_relative_to(excluded)
-        }
+        files = {path: stamp for path, stamp in listed.items() if not is_left_out(path.parent)}
         if listed and not files:
             raise DataError(
                 f"no photo except in {leave_out}, whose files are ignored",
@@ -112,7 +115,7 @@ def list_photos(
         skipped += sorted(
             str(path)
             for path in others - found.keys()
-            if excluded is None or not path.is_relative_to(excluded)
+            if not is_left_out(path) and not is_left_out(path.parent)
         )
     root = Path(os.path.commonpath(bases))
     relative = {path: path.relative_to(root).as_posix() for path in found}
@@ -160,17 +163,31 @@ def _files_of(text: str | Path, others: set[Path]) -> tuple[Path, dict[Path, str
         return path.parent, {path: _stamp(path)}
     if not glob.has_magic(str(text)):
         raise DataError("no such photo or folder", where=text, fix="Correct the path.")
+    base = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     files: dict[Path, str] = {}
+    holds_masks = cache(is_output_folder)
     for name in glob.iglob(str(text), recursive=True):  # noqa: PTH207 - of any root
         match = _absolute(Path(name))
-        if os.path.isdir(match):  # noqa: PTH112
+        is_folder = os.path.isdir(match)  # noqa: PTH112
+        inner = [folder for folder in (match, *match.parents) if base in folder.parents]
+        masks = next(filter(holds_masks, inner if is_folder else inner[1:]), None)
+        if masks is not None:
+            others.add(masks)
+        elif is_folder:
             files |= _files_below(match, others)
         elif match.suffix.lower() in IMAGE_SUFFIXES and (match.is_symlink() or match.is_file()):
             files[match] = _stamp(match)
         else:
             others.add(match)
-    plain = [*takewhile(lambda part: not glob.has_magic(part), path.parts)]
-    return Path(*plain), files
+    return base, files
+
+
+def _is_inside(outer: Path | None) -> Callable[[Path], bool]:
+    """Return the test whether a folder is another one or in it, whatever links lead there."""
+    real = None if outer is None else os.path.realpath(outer)
+    return cache(
+        lambda folder: real is not None and Path(os.path.realpath(folder)).is_relative_to(real)
+    )
 
 
 def _files_below(folder: Path, others: set[Path]) -> dict[Path, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_folders import write_mask_folders, write_photo
 from watching import put
 
 from tag2mask.segmentation.standalone.files import list_photos
@@ -45,3 +46,25 @@ def test_a_link_to_a_folder_above_repeats_no_photo(tmp_path: Path) -> None:
     assert [photo.id for photo in list_photos([str(tmp_path / "inbox")], tmp_path / "out")] == [
         "sub/a"
     ]
+
+
+def test_masks_of_either_program_are_not_photos(tmp_path: Path) -> None:
+    masks = write_mask_folders(tmp_path / "photos")
+    for given in ("", "/*", "/**", "/**/*.*"):
+        found = list_photos([f"{tmp_path}/photos{given}"], tmp_path / "out")
+        assert [photo.id for photo in found] == ["a", "app/b"], given
+    for folder in masks:
+        for given in ("", "/**", "/*.*"):
+            found = list_photos([f"{folder}{given}"], tmp_path / "out")
+            assert [photo.id for photo in found] == ["c"], "asked for"
+
+
+def test_masks_are_left_out_whatever_links_lead_there(tmp_path: Path) -> None:
+    for name in ("photos/a.jpg", "photos/out/a.png"):
+        write_photo(tmp_path / name)
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "photos/again").symlink_to("out")
+    for given in ("photos", "link", "photos/../link/*"):
+        for out in ("photos/out", "link/out", "photos/again", "photos/../link/out"):
+            found = list_photos([str(tmp_path / given)], tmp_path / out)
+            assert [photo.id for photo in found] == ["a"], (given, out)

@@ -166,6 +166,23 @@ def test_restart_after_a_kill(line: Line, exported: Path, tmp_path: Path) -> Non
 
 
 @both
+def test_the_masks_in_a_watched_folder_are_not_labeled(
+    line: Line, exported: Path, tmp_path: Path
+) -> None:
+    inbox, masks = tmp_path / "inbox", tmp_path / "inbox/masks"
+    put(inbox / "x.png", 1)
+    (tmp_path / "link").symlink_to("inbox")
+    with watching(watch(line, exported, tmp_path / "link", inbox / "../inbox/masks")) as process:
+        wait_for(process, (masks / "masks/x.png").is_file)
+        time.sleep(0.5)
+        put(inbox / "y.png", 2)
+        wait_for(process, (masks / "masks/y.png").is_file)
+        code, text, errors = end(process)
+    assert code == 0 and "2 computed" in text, errors
+    assert mask_names(masks) == {"x.png", "y.png"}
+
+
+@both
 def test_a_watched_folder_that_vanishes(line: Line, exported: Path, tmp_path: Path) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     put(inbox / "x.png", 1)

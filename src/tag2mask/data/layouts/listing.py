@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, read_identity
 from tag2mask.classes import name_kind
 from tag2mask.data.images import IMAGE_SUFFIXES
@@ -24,6 +26,8 @@ from tag2mask.formats.text_files.text_lines import read_lines
 
 MASK_FOLDER = "masks"
 CLASS_LIST = "classes.txt"
+PREDICTED = "predict.json"
+"""Record in a folder that an exported ``predict.py`` writes."""
 BROKEN_LINK_ERRNOS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
 """Error numbers of links to nothing, to themselves, or to a name that is too long."""
 
@@ -54,7 +58,7 @@ def list_images(
     """List the images below a folder, sorted by path.
 
     Names that begin with a dot are ignored, and so are system folders (``@eaDir``) and
-    those that a step of tag2mask wrote: their images are thumbnails and masks.
+    those that tag2mask or an exported ``predict.py`` wrote: their images are thumbnails and masks.
 
     Args:
         root: the data folder.
@@ -129,7 +133,7 @@ def _walk(
                 elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
                     here.broken_links.append(prefix + name)
                 elif is_file(entry):
-                    has_record |= name in (MANIFEST, STARTED)
+                    has_record |= name in (MANIFEST, STARTED, PREDICTED)
                     here.other_files.append(prefix + name)
     except PermissionError:
         raise DataError(
@@ -141,7 +145,7 @@ def _walk(
             where=folder,
             fix="Rename, repair or remove it.",
         ) from None
-    if above and has_record and is_step_folder(Path(folder)):
+    if above and has_record and is_output_folder(Path(folder)):
         found.skipped_folders.append(prefix.rstrip("/"))
         return
     found.extend(here)
@@ -149,12 +153,15 @@ def _walk(
         _walk(path, inner, skip, (*above, (status.st_dev, status.st_ino)), found)
 
 
-def is_step_folder(folder: Path) -> bool:
-    """Return whether a folder was written by a step of tag2mask."""
-    try:
-        return read_identity(folder) is not None
-    except RunFolderError:
-        return False  # another program's manifest.json
+def is_output_folder(folder: Path) -> bool:
+    """Return whether a folder was written by a step of tag2mask or an exported ``predict.py``."""
+    with suppress(RunFolderError):  # another program's manifest.json
+        if read_identity(folder) is not None:
+            return True
+    with suppress(RunFolderError):
+        record = read_json(folder / PREDICTED)
+        return isinstance(record, dict) and {"model", "decisions"} <= record.keys()
+    return False
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:

@@ -22,7 +22,7 @@ from tag2mask.data.layouts.ids import (
     loose_name,
     without_suffix,
 )
-from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, group_by_id, is_step_folder
+from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, group_by_id, is_output_folder
 from tag2mask.data.layouts.splits import split_in_name
 from tag2mask.errors import counted, first_few
 
@@ -178,7 +178,7 @@ def _why_not_listed(root: Path, path: str) -> str:
     outer = [*PurePosixPath(path).parents][:-1]
     if outer and outer[-1].name == MASK_FOLDER:
         return f"is in {MASK_FOLDER}/, which has masks; move it"
-    if any(is_step_folder(root / folder) for folder in outer):
+    if any(is_output_folder(root / folder) for folder in outer):
         return "is in a folder that tag2mask wrote; move it"
     return "is reached by a link to a folder above"
 

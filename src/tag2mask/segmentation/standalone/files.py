@@ -9,9 +9,10 @@ import os
 import secrets
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from threading import Event
@@ -32,6 +33,12 @@ SYSTEM = frozenset(
     | {"@recently-snapshot", "$recycle.bin", "system volume information", "lost+found"}
 )
 """Folders that systems make for themselves."""
+RECORDS = {
+    "manifest.json": {"step", "identity", "fingerprint"},
+    "started.json": {"step", "identity", "fingerprint"},
+    "predict.json": {"model", "decisions"},
+}
+"""Files that tag2mask and this program write into each folder of masks, with keys they have."""
 ANOTHER = "another photo of this name has a mask in --out; rename it, or give another --out"
 """Why a photo is left out whose name repeats that of another."""
 
@@ -67,16 +74,19 @@ def is_another(stamp: str, earlier: str) -> bool:
 
 
 def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Found]:
-    """Yield the photos of a folder and of those inside it; hidden ones are skipped.
+    """Yield the photos of a folder and of those inside it.
 
-    What can't be read inside of it is yielded with the reason. ``above`` has device and inode of
-    the folders around it.
+    Hidden folders are skipped, and so are those inside it that hold masks of earlier calls. What
+    can't be read inside of it is yielded with the reason. ``above`` has device and inode of the
+    folders around it.
     """
     status = folder.stat()
     if (status.st_dev, status.st_ino) in above:
         return  # a link back to a folder above, which would recurse forever
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
+    if above and any(entry.name in RECORDS for entry in found) and is_output(folder):
+        return
     for entry in found:
         if entry.name.startswith(".") or entry.name.casefold() in SYSTEM:
             continue
@@ -90,6 +100,45 @@ def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterat
             pass  # deleted meanwhile
         except OSError as error:
             yield path, f"it can't be read: {error.strerror}"
+
+
+def is_output(folder: Path) -> bool:
+    """Return whether tag2mask or this program wrote a folder."""
+    return any(keys <= _keys_of(folder / name) for name, keys in RECORDS.items())
+
+
+def _keys_of(file: Path) -> set[str]:
+    """Return the keys of a JSON object; none if the file is missing or something else."""
+    with suppress(OSError, ValueError, RecursionError):
+        values = json.loads(file.read_bytes())
+        if isinstance(values, dict):
+            return set(values)
+    return set()
+
+
+def outside(files: Iterable[Path], folder: Path) -> Iterator[Path]:
+    """Yield the files that are not in a folder, whatever links lead there."""
+    real = os.path.realpath(folder)
+    inside: dict[Path, bool] = {}
+    for file in files:
+        parent = file.parent
+        if parent not in inside:
+            inside[parent] = Path(os.path.realpath(parent)).is_relative_to(real)
+        if not inside[parent]:
+            yield file
+
+
+def _photos_of(matches: Iterable[Path], base: Path) -> Iterator[Found]:
+    """Yield the photos of a pattern's matches, but none in folders of masks below ``base``."""
+    holds_masks = cache(is_output)
+    for match in matches:
+        folder = match if match.is_dir() else match.parent
+        if any(holds_masks(f) for f in (folder, *folder.parents) if base in f.parents):
+            continue
+        if folder == match:
+            yield from files_below(match)
+        elif match.suffix.lower() in SUFFIXES:
+            yield match, ""
 
 
 def without_suffix(name: str) -> str:
@@ -125,6 +174,8 @@ def arrivals(
 def list_photos(given: Sequence[str], out: Path, *, suffixes: bool = True) -> list[Photo]:
     """List the photos of files, folders and patterns, but none in ``out``, sorted by id.
 
+    Folders of masks from earlier calls are left out below the folders given.
+
     An id is the path without suffix, relative to the folder that contains all that is given; with
     ``suffixes``, photos that differ only in theirs keep it.
     """
@@ -140,15 +191,11 @@ def list_photos(given: Sequence[str], out: Path, *, suffixes: bool = True) -> li
             files[path] = ""
         elif matches := [*map(Path, glob.iglob(str(path), recursive=True))]:  # noqa: PTH207
             bases.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
-            for match in matches:
-                if match.is_dir():
-                    files |= files_below(match)
-                elif match.suffix.lower() in SUFFIXES:
-                    files[match] = ""
+            files |= _photos_of(matches, bases[-1])
         else:
             raise FileNotFoundError(f"no such photo or folder: {text}")
     root = Path(os.path.commonpath(bases))
-    names = {f: f.relative_to(root).as_posix() for f in files if not f.is_relative_to(out)}
+    names = {file: file.relative_to(root).as_posix() for file in outside(files, out)}
     plain = {file: without_suffix(name) for file, name in names.items() if not files[file]}
     count = Counter(plain.values())
 

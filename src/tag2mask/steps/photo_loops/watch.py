@@ -107,7 +107,7 @@ def _blocks(
     skipped: Mapping[Path, tuple[Photo, str]],
 ) -> Iterator[list[Photo]]:
     """Yield a few settled photos at a time until ``stop`` is set."""
-    for photos in arrivals(folders, out.absolute(), seconds, stop):
+    for photos in arrivals(folders, out, seconds, stop):
         known = {photo for photo, _ in skipped.values()}
         fresh = [photo for photo in photos if photo not in known]
         for first in range(0, len(fresh), AT_ONCE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.data.layouts.listing import FoundFile, is_step_folder, list_images
+from tag2mask.data.layouts.listing import FoundFile, is_output_folder, list_images
 
 
 class ClassFolder(NamedTuple):
@@ -42,10 +42,10 @@ class ClassFolder(NamedTuple):
 def scan_class_folder(root: Path, split: str, name: str) -> ClassFolder:
     """List the files of a class folder; ``split`` is empty where there are no folders of splits.
 
-    The images in a folder that a step of tag2mask wrote are not listed.
+    The images in a folder that tag2mask wrote are not listed.
     """
     folder = ClassFolder(split, name, [], [], [], [])
-    if is_step_folder(root / folder.path):
+    if is_output_folder(root / folder.path):
         folder.skipped_folders.append(folder.path)
         return folder
     folder.files.extend(
