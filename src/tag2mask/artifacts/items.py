@@ -74,11 +74,16 @@ def _checked(folder: Path, item: str) -> str:
     return item
 
 
+def skipped_lines(skipped: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a manifest's lines about skipped items from their ids and reasons."""
+    return [f"{item}: {reason}" for item, reason in skipped]
+
+
 class SkippedItems:
     """The items in a manifest's list of skipped ones; ``id in skipped`` asks for one.
 
     Args:
-        lines: ``id: reason`` each.
+        lines: those of `skipped_lines`.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:

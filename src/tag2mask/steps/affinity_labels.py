@@ -25,6 +25,7 @@ from tag2mask.artifacts.handles import (
     Handle,
     PreparedData,
 )
+from tag2mask.artifacts.items import skipped_lines
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
@@ -114,7 +115,7 @@ def affinity_labels(
                 WITHOUT_SURE_PIXELS: unsure,
                 **({} if background is None else background.metrics()),
             },
-            skipped=[*photos.skipped, *skipped],
+            skipped=[*photos.skipped, *skipped_lines(skipped)],
         )
         runtime.barrier()
         return handle

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
@@ -104,7 +104,7 @@ def infer_cam(
         empty, empty_metrics = _empty_maps(samples, files, runtime, out)
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed, **empty.counts},
-            skipped=skipped,
+            skipped=skipped_lines(skipped),
             metrics={
                 "tags": TAG_SOURCE[section.tags],
                 "branch": inference.settings.branch,

@@ -28,7 +28,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     WalkedMaps,
 )
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import IGNORE, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
@@ -124,7 +124,7 @@ def pseudo_masks(
                 "classes": list(classes.names),
                 **_empty_metrics(empty, background, out),
             },
-            skipped=[*photos.skipped, *skipped],
+            skipped=[*photos.skipped, *skipped_lines(skipped)],
         )
         runtime.barrier()
         return handle

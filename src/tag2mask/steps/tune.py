@@ -29,6 +29,7 @@ from tag2mask.affinity.tuning import (
     walked_scores,
 )
 from tag2mask.artifacts.handles import CamMaps, PreparedData, Tuning, WalkModel
+from tag2mask.artifacts.items import skipped_lines
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_photo
@@ -123,7 +124,7 @@ def tune(
                 where=chosen[0][1],
                 fix="Give masks with class numbers.",
             )
-        skipped_ids = {line.partition(": ")[0] for line in skipped}
+        skipped_ids = {photo_id for photo_id, _ in skipped}
         result = _result(
             measurer.grid,
             miou,
@@ -140,7 +141,7 @@ def tune(
                 "best": setting_values(result.best),
                 "untuned": setting_values(result.untuned),
             },
-            skipped=skipped,
+            skipped=skipped_lines(skipped),
         )
         runtime.barrier()
         return handle
@@ -189,17 +190,17 @@ class _Measurer:
 
     def count_all(
         self, samples: Sequence[Sample], runtime: Runtime
-    ) -> tuple[WalkTallies, list[str]]:
-        """Return the counts over the photos of all ranks, and the skipped photos."""
+    ) -> tuple[WalkTallies, list[tuple[str, str]]]:
+        """Return the counts over the photos of all ranks, and (id, reason) of skipped ones."""
         shares = runtime.gather_results(lambda: self._count_share(runtime.shard(samples), runtime))
         total = WalkTallies.empty(self.photos.classes, self.grid)
         for share, _ in shares:
             total.merge(share)
-        return total, sorted(line for _, part in shares for line in part)
+        return total, sorted(photo for _, part in shares for photo in part)
 
     def _count_share(
         self, samples: list[Sample], runtime: Runtime
-    ) -> tuple[WalkTallies, list[str]]:
+    ) -> tuple[WalkTallies, list[tuple[str, str]]]:
         total, skipped = WalkTallies.empty(self.photos.classes, self.grid), []
         with runtime.progress(len(samples), f"tune {len(self.grid.settings)} walks") as bar:
             for sample, found in sized_map(
@@ -208,7 +209,7 @@ class _Measurer:
                 if isinstance(found, PhotoTallies):
                     total.add(found)
                 elif self.section.skip_bad:
-                    skipped.append(f"{sample.id}: {found.what}")
+                    skipped.append((sample.id, found.what))
                 else:
                     raise or_skipped(found)
                 bar.advance()

@@ -30,7 +30,7 @@ from tag2mask.artifacts.handles import (
     WalkModel,
     walk_model,
 )
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
@@ -123,7 +123,7 @@ def walk(
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed, **empty.counts},
             metrics={**metrics, "alpha": alpha, **_empty_metrics(empty, alpha)},
-            skipped=[*photos.skipped, *skipped],
+            skipped=[*photos.skipped, *skipped_lines(skipped)],
         )
         runtime.barrier()
         return handle

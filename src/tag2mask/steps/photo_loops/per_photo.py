@@ -112,11 +112,11 @@ class Written(NamedTuple):
 
     Attributes:
         computed: photos whose files were written.
-        skipped: unreadable photos, each as ``id: reason``, sorted.
+        skipped: (id, reason) of unreadable photos, sorted.
     """
 
     computed: int
-    skipped: list[str]
+    skipped: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class PhotoOutputs(Generic[PhotoT]):
         )
         return Written(
             sum(share.computed for share in shares),
-            sorted(line for share in shares for line in share.skipped),
+            sorted(photo for share in shares for photo in share.skipped),
         )
 
     def _write_share(
@@ -184,7 +184,7 @@ class PhotoOutputs(Generic[PhotoT]):
                     raise or_skipped(error)
                 else:
                     self._remove(photo.id)  # files of an older photo must not pass for this one's
-                    skipped.append(f"{photo.id}: {error.what}")
+                    skipped.append((photo.id, error.what))
                 bar.advance()
         return Written(len(due) - len(skipped), skipped)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import Predictions
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
@@ -122,12 +122,11 @@ class PhotoPredictor:
             DataError: a photo can't be read, and ``skip_bad`` is false.
         """
         # No file can have these names, so there are none to remove.
-        unnamable = [f"{photo.id}: {photo.problem}" for photo in photos if photo.problem]
+        unnamable = [(photo.id, photo.problem) for photo in photos if photo.problem]
         named = [photo for photo in photos if not photo.problem]
         computed, unreadable = self.write(named, ranks, skip_bad=skip_bad)
-        return self.complete(
-            len(photos), computed, sorted([*unnamable, *unreadable]), ranks, counts, tagged
-        )
+        skipped = sorted([*unnamable, *unreadable])
+        return self.complete(len(photos), computed, skipped, ranks, counts, tagged)
 
     def write(self, photos: Sequence[GivenPhoto], ranks: Ranks, *, skip_bad: bool) -> Written:
         """Write the files of photos that are missing, on all ranks."""
@@ -137,12 +136,12 @@ class PhotoPredictor:
         self,
         photos: int,
         computed: int,
-        skipped: Sequence[str],
+        skipped: Sequence[tuple[str, str]],
         ranks: Ranks,
         counts: Mapping[str, int],
         tagged: Sequence[Sample] = (),
     ) -> Predictions:
-        """Write the manifest; ``photos`` counts the skipped ones too."""
+        """Write the manifest; ``photos`` counts the skipped ones, (id, reason), too."""
         if self.decisions is not None:
             self.decisions.write_groups()
         shows_tags = partial(mask_shows_tags, num_classes=len(self.segmenter.classes))
@@ -164,7 +163,7 @@ class PhotoPredictor:
                     "train-segmenter`), or look at the pseudo masks it learned from.",
                 ),
             },
-            skipped=skipped,
+            skipped=skipped_lines(skipped),
         )
         ranks.barrier()
         return handle

@@ -94,9 +94,9 @@ def watch(
             raise DataError(
                 str(error), fix="Connect it again and run the same command again: it resumes."
             ) from None
-        names = sorted(f"{photo.id}: {why}" for photo, why in skipped.values())
-        total = len(step.journal.ids()) + len(names)
-        return predictor.complete(total, computed, names, OneProcess(), {})
+        left_out = sorted((photo.id, why) for photo, why in skipped.values())
+        total = len(step.journal.ids()) + len(left_out)
+        return predictor.complete(total, computed, left_out, OneProcess(), {})
 
 
 def _blocks(
@@ -178,7 +178,7 @@ def _write(
             predictor.step.journal.drop(due[0].id)
             skip(due[0], problem)
         return
-    reasons = dict(line.split(": ", 1) for line in done.skipped)
+    reasons = dict(done.skipped)
     for photo in due:
         if photo.id in reasons:
             skip(photo, reasons[photo.id])
