@@ -14,10 +14,10 @@ import pytest
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from tag2mask.data import images, masks
-from tag2mask.data.decoding import opening
 from tag2mask.data.decoding.budget import PixelBudget
 from tag2mask.data.images import image_size, read_image
 from tag2mask.errors import DataError, DeviceError
+from tag2mask.formats.pixels import opening
 
 pytestmark = pytest.mark.smoke
 

@@ -21,11 +21,11 @@ from PIL.ImageFile import ImageFile
 
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.frames import has_more_images
-from tag2mask.data.decoding.opening import Source, load_pixels, opened_image
 from tag2mask.data.decoding.orientation import exif_orientation, stored_layout, turned, upright
 from tag2mask.data.decoding.rgb import to_rgb
 from tag2mask.data.decoding.strips import strips
 from tag2mask.formats.photo_names import PHOTO_SUFFIXES
+from tag2mask.formats.pixels.opening import Source, load_pixels, opened_image
 
 IMAGE_SUFFIXES = PHOTO_SUFFIXES
 """Suffixes, in lower case, of the files that count as photos when a folder is listed.

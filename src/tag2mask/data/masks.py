@@ -23,10 +23,11 @@ from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.frames import has_more_images
-from tag2mask.data.decoding.opening import load_pixels, opened_image
 from tag2mask.data.decoding.strips import STRIP_PIXELS, strips
 from tag2mask.errors import DataError
+from tag2mask.formats.pixels.opening import opened_image
 from tag2mask.formats.pixels.palette_image import palette_image
+from tag2mask.formats.pixels.stored_values import load_values
 
 _INDEXED_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _LOSSY_FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WebP", "AVIF": "AVIF", "HEIF": "HEIF"}
@@ -92,7 +93,7 @@ def read_mask_content(path: Path, num_classes: int) -> MaskContent:
 
 
 @contextmanager
-def _decoded_mask(path: Path, num_classes: int) -> Iterator[tuple[ImageFile, frozenset[int]]]:
+def _decoded_mask(path: Path, num_classes: int) -> Iterator[tuple[Image.Image, frozenset[int]]]:
     """Yield the checked image of a mask file, loaded, with the values in it.
 
     Raises:
@@ -101,10 +102,10 @@ def _decoded_mask(path: Path, num_classes: int) -> Iterator[tuple[ImageFile, fro
     with opened_image(path, "mask") as image:
         _check_kind(image, path)
         with DECODING.share(image.width * image.height):
-            load_pixels(image)
-            values = _values_of(image)
+            loaded = load_values(image)
+            values = _values_of(loaded)
             _check_values(values, num_classes, path)
-            yield image, values
+            yield loaded, values
 
 
 def _values_of(image: Image.Image) -> frozenset[int]:

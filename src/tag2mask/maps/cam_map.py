@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import atomic_write
-from tag2mask.data.decoding.opening import MAX_PIXELS
 from tag2mask.errors import DataError
+from tag2mask.formats.pixels.opening import MAX_PIXELS
 from tag2mask.maps.npz_arrays import NpzArrays
 
 MAP_SUFFIX = ".npz"

@@ -129,10 +129,13 @@ def _confidences(folder: ReviewFolder, photo: str) -> Iterator[float]:
     """Yield the soft minimum of the confidences of each of a photo's masks that has them."""
     from PIL import Image
 
+    from tag2mask.formats.pixels.opening import load_pixels, opened_image
+
     for masks in folder.masks.values():
         path = item_path(masks.with_name("confidence"), photo, ".png")
         if path.is_file():
-            with Image.open(path) as image:
+            with opened_image(path, "confidence") as image:
+                load_pixels(image)
                 image.thumbnail((_CONFIDENCE_SIDE, _CONFIDENCE_SIDE), Image.Resampling.BOX)
                 yield soft_minimum(np.asarray(image.convert("L")) / 255.0, _SHARPNESS)
 

@@ -80,7 +80,7 @@ MASK = {"label": "dog", "shape_type": "mask", "points": [[6, 0], [7, 1]]}
     [
         ({**MASK, "mask": png(3, 2)}, {}, "3x2 px at 6, 0 are outside of the photo, 8x4"),
         ({**MASK, "mask": png(2, 2, mode="RGB")}, {}, "mode RGB"),
-        ({**MASK, "mask": "####"}, {}, "identify image"),
+        ({**MASK, "mask": "####"}, {}, "not a mask"),
         ({**MASK, "mask": png(2, 2)[:-60] + "AAAA"}, {}, "damaged shape 1"),
         (MASK, {}, "no mask"),
         ({**MASK, "mask": png(2, 2), "points": [["x", 1]]}, {}, "pairs of numbers"),

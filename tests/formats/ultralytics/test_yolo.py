@@ -82,7 +82,7 @@ def test_a_polygon_is_drawn_in_the_upright_photo(tmp_path):
     Image.new("RGB", (4, 2)).save(tmp_path / "train/images/a.jpg", exif=exif)
     assert photo.regions[0].mask().shape == (4, 2)
     (tmp_path / "train/images/a.jpg").unlink()
-    with pytest.raises(DataError, match="whose size the polygons need"):
+    with pytest.raises(DataError, match="the polygons need its size"):
         photo.regions[0].mask()
 
 

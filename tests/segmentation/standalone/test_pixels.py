@@ -13,9 +13,9 @@ from watching import alone, run, write_export
 
 from local_segmenter import colorful
 from small_runs import invoke
-from tag2mask.data.decoding.opening import FORMATS, MAX_PIXELS
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.layouts.folder_names import SYSTEM_FOLDERS
+from tag2mask.formats.pixels.opening import FORMATS, MAX_PIXELS
 from tag2mask.segmentation.standalone import files
 from tag2mask.segmentation.standalone import photos as reading
 

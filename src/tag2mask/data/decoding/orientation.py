@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, TiffImagePlugin
 
-from tag2mask.data.decoding.opening import DECODE_ERRORS
+from tag2mask.formats.pixels.opening import DECODE_ERRORS
 
 _TAG = 0x0112
 _TRANSPOSE = {

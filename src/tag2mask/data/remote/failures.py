@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from tag2mask.data.decoding.opening import one_line
 from tag2mask.data.remote.addresses import parse_address
 from tag2mask.errors import DataError, DeviceError, StorageError, Tag2MaskError
+from tag2mask.formats.pixels.opening import one_line
 
 _TEMPORARY = frozenset({408, 425, 429})
 """Statuses, besides those from 500, after which the same request may succeed."""

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, Tag2MaskError
 from tag2mask.formats.annotations import AnnotatedPhoto, Region, score_of
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import files_below
+from tag2mask.formats.pixels.opening import opened_image
 from tag2mask.formats.pixels.run_lengths import MOST_PIXELS
 from tag2mask.formats.text_files.readable import KEPT, changed_file, readable
 from tag2mask.text.json_text import parse_json
@@ -195,9 +195,10 @@ def _draw(
             outline = [coordinate for point in _points(shape) for coordinate in point]
             return draw_outline([outline], size[1], size[0])
         return _draw_mask(shape, size)
-    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (ValueError, Tag2MaskError) as error:
+        problem = error.what if isinstance(error, Tag2MaskError) else error
         raise DataError(
-            f"damaged shape {number} ({label.strip()}): {error}",
+            f"damaged shape {number} ({label.strip()}): {problem}",
             where=path,
             fix="Fix or remove it.",
         ) from None
@@ -217,15 +218,17 @@ def _draw_mask(shape: dict[str, Any], size: tuple[int, int]) -> NDArray[np.bool_
     if not isinstance(text, str) or not points:
         raise ValueError("it has no mask or no points")
     left, top = (int(coordinate) for coordinate in points[0])
-    with Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",)) as image:
-        width, height = image.size
-        if min(left, top) < 0 or left + width > size[0] or top + height > size[1]:
-            raise ValueError(
-                f"its {width}x{height} px at {left}, {top} are outside of the photo, "
-                f"{size[0]}x{size[1]} px"
-            )
-        if image.mode not in ("1", "L", "P"):
-            raise ValueError(f"its mask is an image of mode {image.mode}, not of one channel")
+    file = io.BytesIO(base64.b64decode(text))
+    with opened_image(file, "mask", ("PNG",)) as image:
+        (width, height), mode = image.size, image.mode
+    if min(left, top) < 0 or left + width > size[0] or top + height > size[1]:
+        raise ValueError(
+            f"its {width}x{height} px at {left}, {top} are outside of the photo, "
+            f"{size[0]}x{size[1]} px"
+        )
+    if mode not in ("1", "L", "P"):
+        raise ValueError(f"its mask is an image of mode {mode}, not of one channel")
+    with opened_image(file, "mask", ("PNG",)) as image:
         pixels = np.asarray(image) != 0
     mask = np.zeros(size[::-1], np.bool_)
     mask[top : top + height, left : left + width] = pixels

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import MaskedPhoto, Region
 from tag2mask.formats.photo_names import stem_path
-from tag2mask.formats.pixels.decoding_errors import PILLOW_ERRORS
+from tag2mask.formats.pixels.opening import opened_image
+from tag2mask.formats.pixels.stored_values import load_values
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 """Suffixes of images that keep numbers."""
@@ -67,7 +69,7 @@ def read_values(path: Path) -> NDArray[np.uint8]:
     """Read the values of a mask.
 
     Returns:
-        uint8 (h, w): palette indices or gray values; 1-bit images have 0 and 1.
+        uint8 (h, w): palette indices or gray values, as stored; 1-bit images have 0 and 1.
 
     Raises:
         DataError: missing, damaged, or not an image of one channel of at most 8 bits.
@@ -79,24 +81,17 @@ def read_values(path: Path) -> NDArray[np.uint8]:
                 where=path,
                 fix="Write each pixel's class number into a gray PNG.",
             )
-        return np.asarray(image).astype(np.uint8)
+        return np.asarray(load_values(image)).astype(np.uint8)
 
 
-@contextmanager
-def opened_mask(path: Path) -> Iterator[Image.Image]:
-    """Yield the image of a mask's file.
+def opened_mask(path: Path) -> AbstractContextManager[ImageFile]:
+    """Open the image of a mask's file, without decoding its pixels.
 
     Raises:
         DataError: missing or damaged; also where that shows only inside of the block.
+        DeviceError: too little memory to decode it.
     """
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            yield image
-    except FileNotFoundError:
-        raise DataError("mask is missing", where=path, fix="Put it there.") from None
-    except PILLOW_ERRORS as error:
-        text = " ".join(str(error).split())
-        raise DataError(f"mask can't be read: {text}", where=path, fix="Export it again.") from None
+    return opened_image(path, "mask", _FORMATS)
 
 
 def value_regions(

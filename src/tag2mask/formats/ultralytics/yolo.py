@@ -21,15 +21,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tag2mask.artifacts.files import write_bytes
 from tag2mask.classes import IGNORE, ClassSet, tag_id_of_mask
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, Tag2MaskError
 from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import stem_path
+from tag2mask.formats.pixels.opening import opened_image
 from tag2mask.formats.text_files.readable import KEPT, changed_file
 from tag2mask.formats.ultralytics.data_yaml import (
     PhotoFile,
@@ -250,12 +250,10 @@ def _stored_size(path: Path) -> tuple[int, int]:
         DataError: missing or no image.
     """
     try:
-        with Image.open(path) as image:
+        with opened_image(path, "photo") as image:
             turned = image.getexif().get(_EXIF_ORIENTATION) in _TURNED
             return (image.height, image.width) if turned else image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Tag2MaskError as error:
         raise DataError(
-            "the photo can't be read, whose size the polygons need",
-            where=path,
-            fix="Put the photo there.",
+            f"{error.what}; the polygons need its size", where=path, fix=error.fix
         ) from None

@@ -13,7 +13,9 @@ from tag2mask.classes import IGNORE, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, Region
 from tag2mask.formats.pixels.gray_masks import opened_mask
+from tag2mask.formats.pixels.opening import load_pixels
 from tag2mask.formats.pixels.palette_image import IGNORE_COLOR
+from tag2mask.formats.pixels.stored_values import load_values
 from tag2mask.formats.voc.label_map import LABEL_MAP, LabelMap
 
 _UNKNOWN = 256
@@ -57,9 +59,10 @@ def label_values(path: Path, labels: LabelMap) -> NDArray[np.uint8]:
     """
     with opened_mask(path) as image:
         if image.mode in ("P", "L", "1"):
-            stored = np.asarray(image).astype(np.uint8)
+            stored = np.asarray(load_values(image)).astype(np.uint8)
             return _values_of_table(stored, _colors_of(image), labels, path)[stored]
         if image.mode in ("RGB", "RGBA"):
+            load_pixels(image)
             return _values_of_colors(np.asarray(image.convert("RGB")), labels, path)
         raise DataError(
             f"mask is an image of mode {image.mode}", where=path, fix="Export it again as PNG."

@@ -25,7 +25,6 @@ from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
-from tag2mask.data.decoding.opening import opened_image
 from tag2mask.data.index import data_root, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.ids import without_suffix
@@ -34,6 +33,7 @@ from tag2mask.data.masks import read_mask
 from tag2mask.data.photo_files import list_photos
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
+from tag2mask.formats.pixels.opening import opened_image
 from tag2mask.report.photo_choice import every_photo_quality
 from tag2mask.report.run_folder import PHOTOS
 

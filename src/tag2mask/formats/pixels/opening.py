@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
@@ -17,9 +18,8 @@ from typing import BinaryIO
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from tag2mask.data.decoding.tiff import describe_tiff, misread_planes
 from tag2mask.errors import DataError, DeviceError, Tag2MaskError
-from tag2mask.formats.pixels.decoding_errors import PILLOW_ERRORS
+from tag2mask.formats.pixels.tiff import describe_tiff, misread_planes
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF")
 """Formats that are tried. Others of Pillow's may run programs (EPS) or decode without limits."""
@@ -47,7 +47,22 @@ class _UnsupportedTiffError(Exception):
     """A TIFF of a kind that can't be read; the text says which."""
 
 
-DECODE_ERRORS = (_UnsupportedTiffError, MemoryError, RuntimeError, *PILLOW_ERRORS)
+DECODE_ERRORS = (
+    _UnsupportedTiffError,
+    MemoryError,
+    RuntimeError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 """What Pillow's decoders raise on damaged files."""
 
 Source = Path | BinaryIO
@@ -55,12 +70,15 @@ Source = Path | BinaryIO
 
 
 @contextmanager
-def opened_image(source: Source, noun: str) -> Iterator[ImageFile]:
+def opened_image(
+    source: Source, noun: str, formats: Collection[str] = FORMATS
+) -> Iterator[ImageFile]:
     """Open an image without decoding its pixels, and turn errors in the block into messages.
 
     Args:
-        source: a file of one of `FORMATS`.
+        source: the file.
         noun: what the image is, for messages.
+        formats: those of `FORMATS` that it may have.
 
     Raises:
         DataError: missing, of another format, damaged, or with more than `MAX_PIXELS`.
@@ -70,7 +88,7 @@ def opened_image(source: Source, noun: str) -> Iterator[ImageFile]:
     try:
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
             file.seek(0)
-            with _identify(file) as image:
+            with _identify(file, formats) as image:
                 _check_header(image, file, where, noun)
                 yield image
     except DECODE_ERRORS as error:
@@ -85,11 +103,11 @@ def load_pixels(image: ImageFile) -> None:
     image.load()
 
 
-def _identify(file: BinaryIO) -> ImageFile:
+def _identify(file: BinaryIO, formats: Collection[str]) -> ImageFile:
     """Return the image of the first format that accepts a file."""
     prefix = file.read(16)
     refused: Exception = UnidentifiedImageError()
-    for name in FORMATS:
+    for name in formats:
         factory, accepts = Image.OPEN.get(name, (None, None))
         # A format that Pillow was built without answers with a message.
         if factory is None or accepts is None or accepts(prefix) is not True:
