@@ -53,6 +53,14 @@ class Tag2MaskError(Exception):
             message += shortened(visible(fix), _LONGEST_TEXT)
         super().__init__(message)
 
+    def replace_path(self, path: Path, by: Path) -> None:
+        """Name another path: a temporary name is gone when the message is read."""
+        old, new = visible(str(path)), visible(str(by))
+        self.what = self.what.replace(str(path), str(by))
+        if self.where is not None:
+            self.where = Path(str(self.where).replace(str(path), str(by)))
+        self.args = tuple(arg.replace(old, new) for arg in self.args)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)
 

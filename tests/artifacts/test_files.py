@@ -64,6 +64,14 @@ def test_system_errors_become_advice(tmp_path: Path, code: int, words: str) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(RunFolderError, match=r"a folder is in the place .*/a\.json\]") as caught:
+        write_json(tmp_path / "a.json", {})
+    assert ".tmp" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_a_real_full_disk_is_named() -> None:
     full = Path("/dev/full")
     if not full.exists():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tag2mask.artifacts.replacement import replaced_folder
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import DataError, ProblemsError, RunFolderError
 
 pytestmark = pytest.mark.smoke
 
@@ -54,6 +54,26 @@ def test_of_a_link_the_folder_behind_it_is_replaced(tmp_path: Path) -> None:
     with replaced_folder(tmp_path / "out") as new:
         write(new, "second")
     assert (tmp_path / "out").is_symlink() and (disk / "a.txt").read_text() == "second"
+
+
+def test_errors_name_the_folder_that_was_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError) as caught, replaced_folder(out) as new:
+        raise ProblemsError(f"no {new}/a", [f"{new}/b: bad"], where=new / "c")
+    assert caught.value.where == out / "c" and caught.value.what == f"no {out}/a"
+    assert ".tmp" not in str(caught.value) and f"{out}/b: bad" in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [".", "..", "../out"])
+def test_the_working_directory_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    out = write(tmp_path / "out", "first")
+    monkeypatch.chdir(out)
+    with pytest.raises(RunFolderError, match=r"while you are in it \[.*another --out"):
+        replaced_folder(Path(given)).__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert Path("a.txt").read_text() == "first"
 
 
 def test_the_root_of_a_volume_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,21 @@ def test_score_names_what_is_missing(run):
     assert done.stderr.startswith("error: no such folder of masks [nowhere]")
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_score_refuses_a_folder_before_the_work(run, option):
+    Path("folder").mkdir()
+    done = invoke("masks", "score", "run", "nowhere", option, "folder")
+    assert done.exit_code == 1 and "a folder is in the place of the file [folder]" in done.stderr
+
+
+def test_export_into_the_working_directory(run, monkeypatch):
+    Path("empty").mkdir()
+    monkeypatch.chdir("empty")
+    done = invoke("masks", "export", "../run", "--to", "coco", "--out", ".")
+    assert done.exit_code == 1 and "while you are in it [.]" in done.stderr
+    assert Path.cwd().samefile("../empty") and not list(Path().iterdir())
+
+
 def test_export(run):
     ignored = sum(int((mask == 255).sum()) for mask in run.values())
     done = invoke("masks", "export", "run", "--to", "coco", "--out", "out", "--stuff")

@@ -60,11 +60,12 @@ _EXPLAINED = {
     errno.ENAMETOOLONG: ("the file name is too long", "Shorten the photo's file name or the path."),
     errno.ENOTDIR: ("a file is in the place of the folder", "Give another folder."),
     errno.EEXIST: ("a file is in the place of the folder", "Give another folder."),
+    errno.EISDIR: ("a folder is in the place of the file", "Give the path of a file."),
 }
 
 
 _OF_WRITING = frozenset(
-    {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST}
+    {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 )
 """Errors whose explanation is only right where a file is being written."""
 
@@ -138,7 +139,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
         durable: flush it to the disk, so that it survives a power failure.
 
     Raises:
-        RunFolderError: full disk, no permission, name too long.
+        RunFolderError: full disk, no permission, name too long; it names ``path``.
     """
     temporary = temporary_path(path, secrets.token_hex(6))
     try:
@@ -148,6 +149,9 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
             if durable:
                 _flush_to_disk(temporary)
             temporary.replace(path)
+    except RunFolderError as error:
+        error.replace_path(temporary, path)
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

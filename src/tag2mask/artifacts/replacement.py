@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tag2mask.artifacts.files import make_folder, readable_os_errors, temporary_path
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import RunFolderError, Tag2MaskError
 
 
 @contextmanager
@@ -24,7 +24,8 @@ def replaced_folder(out: Path) -> Iterator[Path]:
         out: the folder; of a link, the folder that it leads to is replaced.
 
     Raises:
-        RunFolderError: ``out`` can't be replaced or written.
+        RunFolderError: ``out`` can't be replaced or written, or is the working directory or around
+            it. Errors of the block name ``out``, not the new folder.
     """
     place = _place(out)
     if os.path.ismount(place):
@@ -32,6 +33,12 @@ def replaced_folder(out: Path) -> Iterator[Path]:
             "this is the root of a disk or volume, which can't be replaced",
             where=out,
             fix="Give a folder inside of it.",
+        )
+    if Path.cwd().is_relative_to(os.path.realpath(place)):
+        raise RunFolderError(
+            "this folder can't be replaced while you are in it",
+            where=out,
+            fix="Change to another folder, or give another --out.",
         )
     new = temporary_path(place, f"{place.name}-new")
     old = _earlier(place)
@@ -48,7 +55,9 @@ def replaced_folder(out: Path) -> Iterator[Path]:
             if place.exists():
                 place.rename(old)
             new.rename(place)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, Tag2MaskError):
+            error.replace_path(new, out)
         shutil.rmtree(new, ignore_errors=True)
         with suppress(OSError):
             if old.is_dir() and not place.exists():

@@ -256,6 +256,7 @@ def score(
     ] = None,
 ) -> None:
     """Score masks against true masks: mIoU, precision, recall and boundary IoU by class."""
+    from tag2mask.artifacts.output_file import check_output_file
     from tag2mask.cli.console import print_text
     from tag2mask.steps.mask_exchange.score import (
         comparison_table,
@@ -265,6 +266,9 @@ def score(
     )
     from tag2mask.steps.mask_exchange.sources import open_masks
 
+    for file in (json, plot):
+        if file is not None:
+            check_output_file(file)
     own = open_masks(made, of=of, classes=classes)
     truth = open_masks(true, classes=classes, otherwise=own.classes)
     _show_source("masks", own)
