@@ -174,6 +174,18 @@ def test_rows_of_one_part_are_joined(photos, tmp_path):
     assert "no tag: 1 row ('empty cell' 1)" in lines
 
 
+def test_names_with_outer_spaces_change_nothing_in_the_next_import(tmp_path):
+    for name in ("tail .jpg", "4711.jpg"):
+        write_photo(tmp_path / "photos" / name)
+    text = "image,tags\ntail .jpg,dent\n4711.jpg,pit\n"
+    found = plan(tmp_path, text)
+    write_imports([found])
+    again = plan(tmp_path, text)
+    assert len(found.photos) == 2 and again.photos == found.photos
+    assert not again.needs_consent and not again.changes.other
+    assert {e.group for e in read_inventory(tmp_path / "data").entries} == {"tail", "4711"}
+
+
 def test_split_and_group_of_the_table_are_kept(photos, tmp_path):
     text = "part,tags,split,group\n4711_A,dent,val,p1\n4711_B,,val,p1\n4712,dent,train,p2\n"
     found = plan(tmp_path, text)

@@ -203,9 +203,14 @@ def _nothing_joined(parts: Parts, listed: Sequence[FoundFile]) -> str:
 
 
 def _photos_of(parts: Parts, joined: Joined) -> dict[str, ImportedPhoto]:
-    """Return the lines of the table to write: each photo has the tags of its part."""
+    """Return the lines of the table to write: each photo has the tags of its part.
+
+    Groups have no outer spaces, which a photo's name may have: a table's reader removes them.
+    """
     return {
-        f"{PHOTO_FOLDER}/{path}": ImportedPhoto(part.tags, part.group or own.group, part.split)
+        f"{PHOTO_FOLDER}/{path}": ImportedPhoto(
+            part.tags, (part.group or own.group).strip(), part.split
+        )
         for part in parts.parts
         if (own := joined.parts.get(part.text))
         for path in own.photos
