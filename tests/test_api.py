@@ -18,7 +18,7 @@ import tag2mask
 from local_segmenter import colorful
 from small_runs import environment, invoke
 from tag2mask.data.masks import read_mask
-from tag2mask.errors import DataError, RecipeError, WeightsError
+from tag2mask.errors import DataError, RecipeError, RunFolderError, WeightsError
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 
 SPEC = SegmenterSpec(
@@ -241,6 +241,17 @@ def test_files_that_cannot_be_read(predictor: tag2mask.Predictor, tmp_path: Path
         predictor(Image.open(tmp_path / "cut.png"))
     with pytest.raises(WeightsError, match="no such model"):
         tag2mask.load(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize("path", [None, b"run", 3, ["run"]])
+def test_what_is_no_path(path: object) -> None:
+    with pytest.raises(WeightsError, match=f"not {type(path).__name__}\\. Give a run folder or"):
+        tag2mask.load(path)
+
+
+def test_a_path_that_is_too_long() -> None:
+    with pytest.raises(RunFolderError, match="the file name is too long"):
+        tag2mask.load("x" * 300)
 
 
 def test_importing_the_package_costs_nothing() -> None:

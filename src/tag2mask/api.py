@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.classes import ClassSet
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.orientation import exif_orientation, turned
 from tag2mask.data.decoding.rgb import to_rgb
 from tag2mask.data.images import image_size, read_image
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, WeightsError
 from tag2mask.formats.pixels.opening import DECODE_ERRORS, Source, one_line
 from tag2mask.formats.pixels.palette_image import palette_image
 from tag2mask.pipeline.status import find_run_recipe
@@ -133,12 +134,19 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
 
     Raises:
         RunFolderError: a folder without a finished ``train-segmenter``.
-        WeightsError: no such file, truncated, or not a segmentation network.
+        WeightsError: no path, no such file, truncated, or not a segmentation network.
         RecipeError: an unknown setting, or an impossible value.
         DeviceError: no such device.
     """
-    own = find_run_recipe(Path(path))
-    file = segmenter_file(Path(path))
+    try:
+        place = Path(path)
+    except TypeError:
+        raise WeightsError(
+            f"the path of a network is text or a pathlib.Path, not {type(path).__name__}",
+            fix="Give a run folder or a model file.",
+        ) from None
+    with readable_os_errors(place):
+        own, file = find_run_recipe(place), segmenter_file(place)
     values = (
         Recipe() if own is None else load_recipe(own, effects=False, allow_modules=True)
     ).model_dump()
