@@ -35,6 +35,22 @@ def test_what_spreadsheets_save(tmp_path, text, encoding):
     assert [line.cells for line in table.lines] == [["a.jpg", "dog"]]
 
 
+@pytest.mark.parametrize(
+    ("text", "quotes_all"),
+    [
+        ('"image","tags"\n"a.jpg","traffic light"\n', True),
+        ('"image","tags","area"\n"a.jpg","dog",-1.5e3\n\n"b.jpg",NA,TRUE\n"c.jpg",,\n', True),
+        ('"image";"tags"\n"a.jpg";"one\ntwo"\n', True),
+        ('"image","tags"\na.jpg,"traffic light"\n', False),
+        ('"image","tags"\n"a.jpg","traffic light"\n"b.jpg",dog\n', False),
+        ('image,tags\n"a.jpg","traffic light"\n', False),
+        ('"image",tags\n"a.jpg","traffic light"\n', False),
+    ],
+)
+def test_programs_quote_every_text(tmp_path, text, quotes_all):
+    assert read(tmp_path, text).quotes_all == quotes_all
+
+
 def test_numbers_of_lines_are_those_of_the_file(tmp_path):
     table = read(tmp_path, "sep=,\n\nimage,tags\n\na.jpg,dog\n,\nb.jpg,cat\n")
     assert [line.number for line in table.lines] == [5, 7]

@@ -31,7 +31,7 @@ class CellTable(NamedTuple):
     header: list[str]
     """Names of the columns without quotes."""
     quotes_all: bool
-    """The header is quoted, so the program that wrote the file quotes every cell."""
+    """Every text in the file is quoted, as some programs do, the header too."""
     lines: list[TableLine]
     separator: str
     """The character between cells; empty: a spreadsheet has none."""

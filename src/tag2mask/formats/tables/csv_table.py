@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 from tag2mask.errors import DataError
@@ -25,6 +25,8 @@ from tag2mask.formats.text_files.text_lines import read_lines
 _SEPARATORS = ",\t;|"
 """In the order in which they are looked for in the header."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r,;|\t]*', re.IGNORECASE)
+_NO_TEXT = re.compile(r"[-+.\de]*|na|nan|null|none|true|false", re.IGNORECASE)
+"""What programs that quote every text write without quotes."""
 _LONGEST_CELL = 20
 """Lines that a quoted cell may have."""
 
@@ -54,9 +56,16 @@ def read_csv_table(path: Path, name: str | None = None, encoding: str | None = N
         raise DataError("not UTF-8 text", where=path, fix="Save it as UTF-8.")
     mark = separator[1] if separator else _separator(header)
     names = without_empty_end([unquoted(cell) for cell in split_cells(header, mark) or [header]])
-    quotes_all = header.lstrip().startswith('"')
     cells = list(_lines(lines, first + 1, mark, len(names)))
+    rows = chain([split_cells(header, mark)], (line.cells for line in cells))
+    quotes_all = all(_has_quotes(cell) for row in rows for cell in row or ())
     return CellTable(path, name or path.name, names, quotes_all, cells, mark)
+
+
+def _has_quotes(cell: str) -> bool:
+    """Return whether a cell is quoted, or needs no quotes in a file whose texts all have them."""
+    cell = cell.strip()
+    return cell.startswith('"') or _NO_TEXT.fullmatch(cell) is not None
 
 
 def split_cells(line: str, separator: str = ",") -> list[str] | None:

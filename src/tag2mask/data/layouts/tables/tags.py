@@ -33,7 +33,7 @@ class TagStyle(NamedTuple):
     Attributes:
         separators: characters between tags; empty: spaces, or nothing.
         one_name: a cell without separators holds one name, whatever its spaces.
-        quotes_all: every cell of the file is quoted, so outer quotes have no meaning.
+        quotes_all: every text in the file is quoted, so outer quotes have no meaning.
         known: class names, if the data lists them.
     """
 
@@ -74,7 +74,7 @@ def find_style(
     Args:
         cells: its cells as they are in the file.
         one_name: its name says that a cell holds one name.
-        quotes_all: every cell of the file is quoted.
+        quotes_all: every text in the file is quoted.
         known: class names, if the data lists them.
     """
     style = TagStyle("", one_name, quotes_all, frozenset(known))
