@@ -397,7 +397,7 @@ def test_outlines_of_another_size_cost_the_mask(tmp_path):
     done = prepare(data, Prepare(), tmp_path / "out")
     assert set(read_mask_paths(done.path)) == {"a", "c"} and done.manifest.counts["train"] == 3
     [warning] = [w for w in done.manifest.metrics["warnings"] if "outlines" in w]
-    assert "'b' has a different size: 8x6 in the JSON, 9x9 px" in warning
+    assert "'b' has a different size: 8x6 in instances_train.json, 9x9 px" in warning
 
 
 def test_three_thousand_photos(tmp_path):

@@ -15,7 +15,7 @@ unless ``update`` accepts the changes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def write_prepared(plan: PreparePlan, section: Prepare, out: Path) -> PreparedDa
         PreparedData,
         out,
         section=section,
-        inputs={"classes": hashlib.sha256("\n".join(classes.names).encode()).hexdigest()},
+        inputs={"classes": _classes_digest(plan)},
         coverage={"photos": photos_fingerprint(plan.samples)},
         has_all=partial(_is_written, plan),
     ) as step:
@@ -146,29 +146,63 @@ def _write_masks(plan: PreparePlan, step: Step[PreparedData]) -> None:
     step.journal.drop_missing(
         drawn, lambda gone: [earlier.get(gone) or named_path(flat, gone, ".png")]
     )
+    keys = _drawing_keys(plan)
     due = [
         row
         for row in drawn.values()
-        if step.journal.key(row.id) != row.stamp or not (step.path / row.mask).is_file()
+        if step.journal.key(row.id) != keys[row.id] or not (step.path / row.mask).is_file()
     ]
     for row in due:  # where they have become very many, masks move to sub-folders
         if row.id in earlier:
             earlier[row.id].unlink(missing_ok=True)
     if due:
-        _draw_masks(plan, due, step)
+        _draw_masks(plan, due, keys, step)
     write_mask_rows(step.path, plan.masks)
 
 
-def _draw_masks(plan: PreparePlan, rows: Sequence[MaskRow], step: Step[PreparedData]) -> None:
+def _drawing_keys(plan: PreparePlan) -> dict[str, str]:
+    """Return all that decides each drawn mask: its sources, the photo's size, and the classes."""
+    sizes, classes = _sizes(plan), _classes_digest(plan)[:16]
+    return {
+        row.id: "{} {}x{} {}".format(row.stamp, *sizes[row.id], classes)
+        for row in plan.masks
+        if row.drawn
+    }
+
+
+def _sizes(plan: PreparePlan) -> dict[str, tuple[int, int]]:
+    """Return (h, w) of each photo by id."""
+    return {s.id: s.size for split in SPLITS for s in plan.samples[split]}
+
+
+def _classes_digest(plan: PreparePlan) -> str:
+    return hashlib.sha256("\n".join(plan.classes.names).encode()).hexdigest()
+
+
+def _draw_masks(
+    plan: PreparePlan, rows: Sequence[MaskRow], keys: Mapping[str, str], step: Step[PreparedData]
+) -> None:
+    """Draw masks and record each with its key.
+
+    Raises:
+        ProblemsError: annotations that were changed meanwhile, or that don't fit their photos.
+    """
     drawer, colors = plan.inventory.mask_drawer, plan.classes.colors
     assert drawer is not None
-    sizes = {s.id: s.size for split in SPLITS for s in plan.samples[split]}
+    sizes = _sizes(plan)
 
     def draw(row: MaskRow) -> str | None:
+        height, width = sizes[row.id]
         try:
-            mask = drawer.draw(row.id, sizes[row.id])
+            mask = drawer.draw(row.id, (height, width))
         except DataError as error:
             return str(error)
+        if mask.shape != (height, width):
+            return (
+                f"mask of photo {row.id!r} has a different size: mask "
+                f"{mask.shape[1]}x{mask.shape[0]}, photo {width}x{height} px; replace one of the "
+                "two"
+            )
         path = step.path / row.mask
         path.parent.mkdir(parents=True, exist_ok=True)
         write_mask(path, mask, colors)
@@ -179,7 +213,7 @@ def _draw_masks(plan: PreparePlan, rows: Sequence[MaskRow], step: Step[PreparedD
         for row, problem in zip(rows, ordered_map(draw, rows), strict=True):
             bar.advance()
             if problem is None:
-                step.journal.record(row.id, row.stamp)
+                step.journal.record(row.id, keys[row.id])
             else:
                 problems.append(problem)
     if problems:

@@ -196,7 +196,10 @@ def test_outlines_that_would_crash_cost_the_masks_of_their_photos(tmp_path):
     assert report.errors == () and report.masks == 1
     damaged, misfit = [w for w in report.warnings if "no mask, since" in w]
     assert "a.jpg (annotation 0: the coordinate nan" in damaged
-    assert "photo 'b' has a different size: 1000000000x6 in the JSON, 8x6 px in its file" in misfit
+    assert (
+        "photo 'b' has a different size: 1000000000x6 in annotations.json, 8x6 px in its file"
+        in misfit
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")

@@ -1,5 +1,7 @@
 """Masks as gray images: values in and out."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,6 +30,9 @@ def test_a_mask_read_again_after_it_was_replaced(tmp_path):
     write_gray(path, np.array([[0, 1]], np.uint8))
     _, [region] = value_regions(path, {0: None, 1: "a"})
     assert region.mask().tolist() == [[False, True]]
+    write_gray(path, np.array([[1, 0]], np.uint8))
+    os.utime(path, ns=(1, 1))
+    assert region.mask().tolist() == [[True, False]]
 
 
 def test_what_is_no_mask(tmp_path):

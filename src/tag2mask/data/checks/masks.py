@@ -100,9 +100,8 @@ def mask_problems(
     if misfits:
         count = counted(len(misfits), "photo has", "photos have")
         message = (
-            f"{count} no mask, since the outlines don't fit "
-            f"({inventory.tag_source}): {first_few(misfits, 3)}; correct the annotations or the "
-            "photos if the masks are needed"
+            f"{count} no mask, since the outlines or the mask file don't fit: "
+            f"{first_few(misfits, 3)}; correct them or the photos if the masks are needed"
         )
         problems.append(DataProblem(message, warning=True))
     return problems

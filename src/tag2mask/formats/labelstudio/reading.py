@@ -37,7 +37,7 @@ from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.labelstudio.brush_rle import decode_brush
 from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.text_files.json_stream import ArrayItem, iterate_list
-from tag2mask.formats.text_files.readable import changed_file, readable
+from tag2mask.formats.text_files.readable import changed_file, file_state, readable
 
 _ANNOTATIONS = ("annotations", "completions", "predictions")
 _MIN_KEYS = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time")
@@ -207,7 +207,7 @@ def _draw(path: Path, start: int, length: int, index: int) -> NDArray[np.bool_]:
     Raises:
         DataError: it is damaged, or the file has changed.
     """
-    results = _read_results(path, start, length)
+    results = _read_results(path, start, length, file_state(path))
     try:
         item, value, _ = results[index]
         size = _size(item)
@@ -227,8 +227,13 @@ def _draw(path: Path, start: int, length: int, index: int) -> NDArray[np.bool_]:
 
 
 @lru_cache(maxsize=1)
-def _read_results(path: Path, start: int, length: int) -> list[_Result]:
-    """Read a task once for all its outlines, which are usually asked for one after another."""
+def _read_results(
+    path: Path, start: int, length: int, state: tuple[int, int] | None
+) -> list[_Result]:
+    """Read a task once for all its outlines, which are usually asked for one after another.
+
+    ``state`` is that of the file, so that a replaced one is read again.
+    """
     try:
         with path.open("rb") as file:
             file.seek(start)

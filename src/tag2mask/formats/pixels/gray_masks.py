@@ -23,6 +23,7 @@ from tag2mask.formats.annotations import MaskedPhoto, Region
 from tag2mask.formats.photo_names import stem_path
 from tag2mask.formats.pixels.opening import opened_image
 from tag2mask.formats.pixels.stored_values import load_values
+from tag2mask.formats.text_files.readable import file_state
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 """Suffixes of images that keep numbers."""
@@ -126,11 +127,14 @@ def value_regions(
 
 
 def _pixels_of(path: Path, value: int) -> NDArray[np.bool_]:
-    pixels: NDArray[np.bool_] = _recent_values(path) == value
+    pixels: NDArray[np.bool_] = _recent_values(path, file_state(path)) == value
     return pixels
 
 
 @lru_cache(maxsize=1)
-def _recent_values(path: Path) -> NDArray[np.uint8]:
-    """Read a mask once for all its regions, which are usually asked for one after another."""
+def _recent_values(path: Path, state: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Read a mask once for all its regions, which are usually asked for one after another.
+
+    ``state`` is that of the file, so that a replaced one is read again.
+    """
     return read_values(path)

@@ -29,6 +29,18 @@ def readable(path: Path) -> Iterator[None]:
         ) from None
 
 
+def file_state(path: Path) -> tuple[int, int] | None:
+    """Return size and time of a file, which tell whether what was read of it is still valid.
+
+    None: it can't be seen, which reading it reports.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def changed_file(where: Path | str) -> DataError:
     """Return the error of a file whose parts aren't where they were when it was first read."""
     return DataError(

@@ -16,6 +16,7 @@ from tag2mask.formats.pixels.gray_masks import opened_mask
 from tag2mask.formats.pixels.opening import load_pixels
 from tag2mask.formats.pixels.palette_image import IGNORE_COLOR
 from tag2mask.formats.pixels.stored_values import load_values
+from tag2mask.formats.text_files.readable import file_state
 from tag2mask.formats.voc.label_map import LABEL_MAP, LabelMap
 
 _UNKNOWN = 256
@@ -41,13 +42,18 @@ def mask_regions(path: Path, labels: LabelMap) -> tuple[tuple[int, int], tuple[R
 
 
 def _pixels_of(path: Path, labels: LabelMap, value: int) -> NDArray[np.bool_]:
-    pixels: NDArray[np.bool_] = _recent_values(path, labels) == value
+    pixels: NDArray[np.bool_] = _recent_values(path, labels, file_state(path)) == value
     return pixels
 
 
 @lru_cache(maxsize=1)
-def _recent_values(path: Path, labels: LabelMap) -> NDArray[np.uint8]:
-    """Read a mask once for all its regions, which are usually asked for one after another."""
+def _recent_values(
+    path: Path, labels: LabelMap, state: tuple[int, int] | None
+) -> NDArray[np.uint8]:
+    """Read a mask once for all its regions, which are usually asked for one after another.
+
+    ``state`` is that of the file, so that a replaced one is read again.
+    """
     return label_values(path, labels)
 
 

@@ -174,7 +174,8 @@ def test_a_size_that_is_not_the_photos_is_named_before_anything_is_drawn(tmp_pat
     values["images"][0] |= {"height": size[0], "width": size[1]}
     path.write_text(json.dumps(values))
     found = read_coco(tmp_path, SourceOptions())
-    message = f"'a' has a different size: {size[1]}x{size[0]} in the JSON, 10x8 px in its file"
+    written = f"{size[1]}x{size[0]} in instances_train.json"
+    message = f"'a' has a different size: {written}, 10x8 px in its file"
     with pytest.raises(DataError, match=f"{message}.*Correct the annotations"):
         found.mask_drawer.draw("a", (8, 10))
     report = check_data(tmp_path)
@@ -184,7 +185,9 @@ def test_a_size_that_is_not_the_photos_is_named_before_anything_is_drawn(tmp_pat
 def test_the_size_of_the_stored_pixels_of_a_turned_photo(tmp_path):
     write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 7, box(0, 0, 3, 3))])
     found = read_coco(tmp_path, SourceOptions())
-    with pytest.raises(DataError, match=r"10x8 in the JSON, 8x10 px in its file.*EXIF orientation"):
+    with pytest.raises(
+        DataError, match=r"10x8 in instances_train\.json, 8x10 px in its file.*EXIF orientation"
+    ):
         found.mask_drawer.draw("a", (10, 8))
 
 

@@ -101,6 +101,18 @@ def test_a_changed_outline_changes_the_masks_stamp(tmp_path):
     assert stamps[0] != stamps[1]
 
 
+def test_a_category_that_becomes_background_changes_the_masks_stamp(tmp_path):
+    stamps = []
+    for name in ("ignore", "background"):
+        path = write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 7, box(0, 0, 3, 3))])
+        values = json.loads(path.read_text())
+        values["categories"].append({"id": 9, "name": name})
+        path.write_text(json.dumps(values))
+        found = read_coco(tmp_path, SourceOptions())
+        stamps.append((found.class_names, found.entries[0].mask_stamp))
+    assert stamps[0][0] == stamps[1][0] and stamps[0][1] != stamps[1][1]
+
+
 def test_items_that_cannot_be_read_say_how_to_fix_them(tmp_path):
     path = write_coco(
         tmp_path,

@@ -56,18 +56,18 @@ class CocoMaskDrawer:
 
     def misfit(self, id: str, size: tuple[int, int]) -> str:
         """Return why the outlines can't be those of a photo of ``size``; empty: they may be."""
-        _, (height, width), outlines = self._photos[id]
+        path, (height, width), outlines = self._photos[id]
         if min(height, width) > 0 and size != (height, width):
             turned = (
                 "; if it is turned by its EXIF orientation, save it upright without it and turn "
                 "the outlines"
             )
             return (
-                f"photo {id!r} has a different size: {width}x{height} in the JSON, "
+                f"photo {id!r} has a different size: {width}x{height} in {path.name}, "
                 f"{size[1]}x{size[0]} px in its file{turned if size == (width, height) else ''}"
             )
         misfit = outlines.extent.misfit(size)
-        return f"photo {id!r}: {misfit}" if misfit else ""
+        return f"photo {id!r} of {path.name}: {misfit}" if misfit else ""
 
     def draw(self, id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Draw the mask of a photo.

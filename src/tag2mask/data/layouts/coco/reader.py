@@ -81,16 +81,18 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
             message = f"{file.path.name} has no images, so there are no photos of split "
             problems.append(DataProblem(f"{message}{file.split!r}", warning=True))
     classes = _class_ids(files, categories)
-    masks = CocoMaskDrawer(_mask_values(classes, categories))
+    values = _mask_values(classes, categories)
+    masks = CocoMaskDrawer(values)
     photos = PhotoLookup(root, list_images(root))
     entries: list[InventoryEntry] = []
     ids: set[str] = set()
     for file in files:
         for entry, key in _entries(file, root, photos, rule, categories, ids, problems):
-            entries.append(entry)
             if entry.mask_stamp:
+                entry = entry._replace(mask_stamp=entry.mask_stamp + _background_stamp(values))
                 outlines = file.outlines.get(key, CocoOutlines())
                 masks.add(entry.id, file.path, file.images[key].size, outlines)
+            entries.append(entry)
         problems += _without_mask(file)
     problems += rule.problems(ids)
     return Inventory(
@@ -160,6 +162,14 @@ def _mask_values(classes: Sequence[CocoId], categories: dict[CocoId, str]) -> di
         for key, name in categories.items()
     }
     return values | {key: mask_id(tag) for tag, key in enumerate(classes)}
+
+
+def _background_stamp(values: dict[CocoId, int]) -> str:
+    """Return a text that changes with the categories that are background.
+
+    The names of the classes don't show whether another category is background or ignored.
+    """
+    return "".join(f"-{key}" for key, value in values.items() if value == BACKGROUND)
 
 
 def _entries(

@@ -33,7 +33,7 @@ class AnnotatedSource:
         layout: name of the layout.
         name: the files, for messages.
         photos: what they say of each photo.
-        stamp: a text that changes with the files' content.
+        stamp: a text that changes when any file does that masks are drawn from (`files_stamp`).
         classes: the names that the files list, in the order of their ids; None: they list none.
         not_photos: folders and files (relative) that are not photos.
         photo_folder: is left out at the beginning of ids.
@@ -134,13 +134,6 @@ def read_annotated(root: Path, source: AnnotatedSource, options: SourceOptions) 
         names_from_tags=not listed,
         remarks=source.remarks,
     )
-
-
-def files_stamp(paths: Iterable[Path]) -> str:
-    """Return a text that changes when one of the files does."""
-    states = [path.stat() for path in paths]
-    newest = max((state.st_mtime_ns for state in states), default=0)
-    return f"{len(states)}-{sum(state.st_size for state in states)}-{newest}"
 
 
 def _classes(names: Iterable[str]) -> tuple[str, ...]:

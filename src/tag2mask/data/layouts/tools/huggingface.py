@@ -15,9 +15,15 @@ from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.listing import CLASS_LIST, MASK_FOLDER, subfolders
-from tag2mask.data.layouts.tools.annotated import AnnotatedSource, files_stamp, read_annotated
+from tag2mask.data.layouts.stamps import files_stamp
+from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.errors import DataError
-from tag2mask.formats.huggingface.reading import has_tags, metadata_files, read_huggingface
+from tag2mask.formats.huggingface.reading import (
+    has_tags,
+    mask_files,
+    metadata_files,
+    read_huggingface,
+)
 
 
 def is_huggingface_folder(folder: Path) -> bool:
@@ -41,13 +47,15 @@ def read_huggingface_folder(folder: Path, options: SourceOptions) -> Inventory:
             where=root,
             fix="Write metadata.jsonl with `file_name` and `tags` in each line.",
         )
-    masks = [f"{name}/{MASK_FOLDER}" for name in subfolders(root)]
+    folders = [f"{name}/{MASK_FOLDER}" for name in subfolders(root)]
+    with_masks = (root / CLASS_LIST).is_file()
+    drawn_from = [root / CLASS_LIST, *mask_files(root)] if with_masks else []
     source = AnnotatedSource(
         "huggingface",
         ", ".join(file.relative_to(root).as_posix() for file in files),
-        read_huggingface(root, with_masks=(root / CLASS_LIST).is_file()),
-        files_stamp(files),
-        not_photos=(MASK_FOLDER, *masks),
+        read_huggingface(root, with_masks=with_masks),
+        files_stamp([*files, *drawn_from]),
+        not_photos=(MASK_FOLDER, *folders),
         photo_folder="",
         tags_from_regions=False,
     )

@@ -13,7 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
-from tag2mask.data.layouts.tools.annotated import AnnotatedSource, files_stamp, read_annotated
+from tag2mask.data.layouts.stamps import files_stamp
+from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.errors import DataError
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.csv_table import read_csv
+from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
 from tag2mask.data.layouts.tools.annotated import (
     AnnotatedSource,
     RegionMaskDrawer,
-    files_stamp,
     read_annotated,
 )
 from tag2mask.errors import DataError
@@ -47,8 +47,9 @@ def read_roboflow_folder(folder: Path, options: SourceOptions) -> Inventory:
     """
     root = folder.resolve()
     masks = {mask.path.relative_to(root).as_posix() for mask in mask_files(root)}
+    stamp = files_stamp([*value_maps(root), *(root / mask for mask in masks)])
     if options.tags == "masks":
-        return _from_masks(root, masks, options)
+        return _from_masks(root, masks, stamp, options)
     if not (root / TAG_TABLE).is_file():
         raise DataError(
             f"the masks of {TABLE} are for evaluation, and there are no tags beside them",
@@ -58,27 +59,26 @@ def read_roboflow_folder(folder: Path, options: SourceOptions) -> Inventory:
         )
     found = read_csv(root, options, not_photos=masks)
     drawer = RegionMaskDrawer(TABLE, found.class_names)
-    stamp = f"roboflow-{files_stamp(root / mask for mask in masks)}"
     stamps: dict[str, str] = {}
     ids = {entry.image: entry.id for entry in found.entries if entry.mask is None}
     for photo in read_roboflow(root):
         if photo.file_name in ids:
             id = ids[photo.file_name]
             drawer.add(id, photo.size, photo.regions)
-            stamps[id] = stamp
+            stamps[id] = f"roboflow-{stamp}"
     entries = tuple(
         entry._replace(mask_stamp=stamps.get(entry.id, entry.mask_stamp)) for entry in found.entries
     )
     return replace(found, layout="roboflow", entries=entries, mask_drawer=drawer)
 
 
-def _from_masks(root: Path, masks: set[str], options: SourceOptions) -> Inventory:
+def _from_masks(root: Path, masks: set[str], stamp: str, options: SourceOptions) -> Inventory:
     """Read the classes in each mask as the tags of its photo."""
     source = AnnotatedSource(
         "roboflow",
         f"the masks of {TABLE}",
         read_roboflow(root),
-        files_stamp(root / mask for mask in masks),
+        stamp,
         roboflow_classes(root),
         not_photos=masks,
         photo_folder="",

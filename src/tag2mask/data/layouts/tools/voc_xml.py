@@ -19,7 +19,8 @@ from pathlib import Path
 from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.listing import list_images, subfolders
 from tag2mask.data.layouts.splits import usual_split
-from tag2mask.data.layouts.tools.annotated import AnnotatedSource, files_stamp, read_annotated
+from tag2mask.data.layouts.stamps import files_stamp
+from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.data.layouts.voc.tags import PHOTO_FOLDER
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id, name_kind
+from tag2mask.errors import DataError
+from tag2mask.formats.pixels.gray_masks import opened_mask
 from tag2mask.formats.voc.label_map import LabelMap
 from tag2mask.formats.voc.mask_images import label_values
 
@@ -34,8 +36,19 @@ class LabelMapDrawer:
         self._paths[id] = path
 
     def misfit(self, id: str, size: tuple[int, int]) -> str:
-        """Return nothing: only the drawn mask shows its size."""
-        return ""
+        """Return why a mask can't be that of a photo of ``size`` (h, w), by its header."""
+        path = self._paths[id]
+        try:
+            with opened_mask(path) as image:
+                width, height = image.size
+        except DataError:  # `draw` reports it
+            return ""
+        if (height, width) == size:
+            return ""
+        return (
+            f"mask of photo {id!r} has a different size: {width}x{height} in {path.name}, photo "
+            f"{size[1]}x{size[0]} px"
+        )
 
     def draw(self, id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the mask of a photo, uint8 (h, w), of the size that its file has.

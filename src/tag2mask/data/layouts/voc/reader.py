@@ -39,6 +39,7 @@ from tag2mask.data.layouts.listing import (
 )
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
+from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.voc.label_map_masks import LabelMapDrawer
 from tag2mask.data.layouts.voc.tags import PHOTO_FOLDER, find_voc_tags
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
@@ -71,6 +72,7 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
     classes, class_list = _read_classes(root)
     names = classes or VOC_NAMES
     drawer = _label_map_drawer(root) if class_list == LABEL_MAP else None
+    map_stamp = files_stamp([root / LABEL_MAP])
     problems: list[DataProblem] = []
     tags = find_voc_tags(root, options, names, problems)
     files = list_images(root, PHOTO_FOLDER)
@@ -87,7 +89,7 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
             if mask is not None and drawer is not None:
                 drawer.add(id, root / mask.path)
                 entry = inventory_entry(id, split, own, file, None, photo.where)
-                entries.append(entry._replace(mask_stamp=mask.stamp))
+                entries.append(entry._replace(mask_stamp=f"{mask.stamp}-{map_stamp}"))
             else:
                 entries.append(inventory_entry(id, split, own, file, mask, photo.where))
     problems += masks.problems()
