@@ -6,6 +6,7 @@ from typing import Any
 
 from served_page import (
     Served,
+    canvas,
     close,
     is_pressed,
     loaded_photo,
@@ -95,6 +96,49 @@ def test_the_tag_of_the_chosen_class_has_a_key(browser: Any, served: Served) -> 
     own = served.corrections.decisions[photo]
     assert (own.tags_removed if had else own.tags_added) == (name,) and own.verdict is None
     close(page)
+
+
+SIGNS_ON_DIGITS: list[tuple[dict[str, Any], int | None, int]] = [
+    ({"key": "2", "code": "Digit2"}, 2, 0),
+    ({"key": "[", "code": "Digit8", "modifierAltGraph": True}, None, -2),  # German
+    ({"key": "]", "code": "Digit9", "modifierAltGraph": True, "ctrlKey": True}, None, 2),
+    ({"key": "[", "code": "Digit5", "modifierAltGraph": True}, None, -2),  # French
+    ({"key": "{", "code": "Digit4", "modifierAltGraph": True}, None, 0),
+    ({"key": "-", "code": "Digit6"}, None, 0),
+    ({"key": "x", "code": "Digit4", "altKey": True}, None, 0),
+    ({"key": '"', "code": "Digit3"}, 3, 0),
+    ({"key": "1", "code": "Numpad1"}, 1, 0),
+]
+"""Keys, the digit whose class they choose, and by how much they change the brush."""
+
+
+def test_signs_on_keys_of_digits(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    loaded_photo(page)
+    label, size = chosen_label(page), int(page.input_value("#size"))
+    for event, digit, growth in SIGNS_ON_DIGITS:
+        before = canvas(page)
+        page.evaluate(
+            """event => document.dispatchEvent(
+                 new KeyboardEvent("keydown", { ...event, bubbles: true }))""",
+            event,
+        )
+        label = label if digit is None else label_of_digit(page, digit)
+        size += growth
+        assert (chosen_label(page), int(page.input_value("#size"))) == (label, size), event
+        assert (canvas(page) != before) == (event["key"] == "-"), event  # it zooms out
+    assert served.corrections.decisions == {}
+    close(page)
+
+
+def chosen_label(page: Any) -> str:
+    return str(page.get_attribute("#classes [aria-pressed=true]", "data-label"))
+
+
+def label_of_digit(page: Any, digit: int) -> str:
+    """Return the class whose number on the photo in sight is a digit."""
+    button = page.locator("#classes button").filter(has=page.locator(f"kbd:text-is('{digit}')"))
+    return str(button.get_attribute("data-label"))
 
 
 def test_undo_goes_on_after_a_reload(browser: Any, served: Served) -> None:

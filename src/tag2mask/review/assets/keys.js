@@ -55,11 +55,20 @@ function usedOnCanvas(event) {
   else return false;
   return true;
 }
+/**
+ * The digit of a key; undefined: none. Where a key of the row of digits writes another sign, with
+ * Shift or (French) without, its place counts, unless the sign is AltGr's or has a use of its own.
+ */
+function digitOf({ key, code, shiftKey }, byAltGr) {
+  if (/^\d$/.test(key)) return +key;
+  const place = /^Digit(\d)$/.exec(code);
+  return place && !byAltGr && (shiftKey || !keys[key]) ? +place[1] : undefined;
+}
 /** Whether a digit chooses a class by its number on this photo, or with Shift a tag. */
-function usedAsDigit(event) {
-  const digit = /^Digit(\d)$/.exec(event.code);
-  if (!digit) return false;
-  const label = [0, ...now.photo.labels][+digit[1]];
+function usedAsDigit(event, byAltGr) {
+  const digit = digitOf(event, byAltGr);
+  if (digit === undefined) return false;
+  const label = [0, ...now.photo.labels][digit];
   if (label !== undefined && !event.shiftKey) chooseLabel(label);
   else if (label) toggleTag(now.run.classes[label]);
   return true;
@@ -77,12 +86,13 @@ document.onkeydown = event => {
   if (event.key === "Tab") isByPointer = false;
   if (!now.photo) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;  // Caps Lock
-  if (event.ctrlKey || event.metaKey || event.altKey) {
+  const byAltGr = event.getModifierState("AltGraph");  // some systems report it as Ctrl and Alt
+  if (!byAltGr && (event.ctrlKey || event.metaKey || event.altKey)) {
     if (key !== "z" || event.altKey || event.shiftKey) return;
     undo();
   } else {
     if (isOfControl(event)) return;
-    if (!(event.target === canvas && usedOnCanvas(event)) && !usedAsDigit(event)) {
+    if (!(event.target === canvas && usedOnCanvas(event)) && !usedAsDigit(event, byAltGr)) {
       if (!keys[key]) return;
       if (!(event.repeat && VERDICT_KEYS.includes(key))) keys[key]();  // one photo per press
     }
