@@ -136,6 +136,22 @@ class ClassSet:
         return distinct_palette(len(self) + 1)
 
 
+def classes_in(values: object) -> ClassSet:
+    """Return the classes that a ``classes.json`` lists: ``{"names": ["cat", "dog"]}``.
+
+    Args:
+        values: its content.
+
+    Raises:
+        ValueError: it has another form.
+        DataError: names that are not allowed (see `ClassSet`).
+    """
+    names = values.get("names") if isinstance(values, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("`names` is no list of texts")
+    return ClassSet(tuple(names))
+
+
 @lru_cache(maxsize=10_000)
 def _letters(name: str) -> str:
     """Return the letters and digits of a name in lower case, without accents."""

@@ -125,6 +125,7 @@ def test_missing_index_names_the_step_to_run(tmp_path):
 def test_classes_of_a_damaged_file(tmp_path):
     write_json(tmp_path / "classes.json", {"names": ["cat", "dog"]})
     assert read_classes(tmp_path).names == ("cat", "dog")
-    write_json(tmp_path / "classes.json", ["cat"])
-    with pytest.raises(RunFolderError, match="damaged"):
-        read_classes(tmp_path)
+    for damaged in (["cat"], {"names": "ab"}, {"names": [1]}, {"names": []}):
+        write_json(tmp_path / "classes.json", damaged)
+        with pytest.raises(RunFolderError, match="damaged"):
+            read_classes(tmp_path)

@@ -27,10 +27,10 @@ from small_runs import command, environment, invoke, wait_until
 from tag2mask.data.corrections.folder import read_corrections
 from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
 from tag2mask.data.masks import read_mask, write_mask
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import RunFolderError, Tag2MaskError
 from tag2mask.review import pictures
 from tag2mask.review.folder import open_review
-from tag2mask.review.launch import allowed_hosts
+from tag2mask.review.launch import allowed_hosts, review
 from tag2mask.review.service import ReviewService
 
 pytest.importorskip("starlette")
@@ -373,6 +373,29 @@ def test_the_address_is_opened_in_a_browser(
     assert opened.read_text() == printed.strip()
     process.terminate()
     process.communicate()
+
+
+def test_any_token_of_text_is_part_of_an_address_that_works(run: Path) -> None:
+    import httpx
+
+    token = "a&b#c+d%e/f=g?é h"
+    process, printed = started(run, "--port", "0", "--token", token)
+    try:
+        address = printed.strip()
+        assert httpx.get(address).status_code == 200
+        assert httpx.get(address.replace("%26", "&")).status_code == 403
+        url = address.partition("?")[0]
+        assert httpx.get(f"{url}api/state", params={"token": token}).status_code == 200
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@pytest.mark.parametrize("token", ["", "a\nb", "\udcff", "x" * 201])
+def test_a_token_that_no_address_can_have_is_refused(run: Path, token: str) -> None:
+    with pytest.raises(Tag2MaskError, match=r"can't be in an address.*--token"):
+        review(run, token=token, browser=False)
+    assert not (run / "corrections").exists()
 
 
 @pytest.mark.parametrize("host, local", [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])

@@ -14,6 +14,7 @@ def test_json_is_read(value: object) -> None:
     text = json.dumps(value, ensure_ascii=False)
     assert parse_json(text) == value
     assert parse_json(text.encode()) == value
+    assert parse_json("\ufeff" + text) == parse_json(text.encode("utf-8-sig")) == value
 
 
 @pytest.mark.parametrize("depth", [MOST_DEPTH + 1, 900, 100_000])
@@ -37,6 +38,7 @@ def test_depth(depth: int, opening: str, closing: str) -> None:
         ("NaN", "NaN is not a number"),
         ("-Infinity", "-Infinity is not a number"),
         (b"\xff", "utf-8"),
+        ("\ufeff\ufeff1", "Expecting|BOM"),
     ],
 )
 def test_what_is_refused(text: str | bytes, message: str) -> None:

@@ -10,12 +10,17 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
+from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.corrections.writing import open_corrections
-from tag2mask.errors import PackageError, RunFolderError
+from tag2mask.errors import PackageError, RunFolderError, Tag2MaskError
 from tag2mask.review.folder import open_review
+from tag2mask.text.excerpt import shortened
 
 PORT = 8765
+MOST_TOKEN = 200
+"""Characters of a token."""
 LOCAL = "127.0.0.1"
 _ANYWHERE = {"0.0.0.0": LOCAL, "::": "::1"}
 """Hosts that stand for every address of this machine, and the address that it has for itself."""
@@ -49,6 +54,7 @@ def review(
 
     Raises:
         RunFolderError: no run, or the folder of corrections is in use or can't be written.
+        Tag2MaskError: a token that no address can have.
         PackageError: the extra ``review`` isn't installed.
     """
     _check_packages()
@@ -58,7 +64,7 @@ def review(
     from tag2mask.review.service import ReviewService
 
     folder = open_review(path, photos, corrections)
-    token = token or secrets.token_urlsafe(18)
+    token = _checked(token) if token is not None else secrets.token_urlsafe(18)
     with (
         open_corrections(folder.corrections, folder.classes) as writer,
         _listening(host, port, announce) as listening,
@@ -102,8 +108,24 @@ def allowed_hosts(host: str, port: int) -> frozenset[str] | None:
     return frozenset((found if port == 80 else set()) | {f"{name}:{port}" for name in found})
 
 
+def _checked(token: str) -> str:
+    """Return a token that an address can have.
+
+    Raises:
+        Tag2MaskError: it is empty, long, or has characters that are no text.
+    """
+    if not 1 <= len(token) <= MOST_TOKEN or UNPRINTABLE.search(token):
+        raise Tag2MaskError(
+            f"the token {shortened(token, 20)!r} can't be in an address: it needs 1 to "
+            f"{MOST_TOKEN} characters of text",
+            where="--token",
+            fix="Give another one, or leave it out: a random one is safest.",
+        )
+    return token
+
+
 def _address(host: str, port: int, token: str) -> str:
-    return f"http://{_bracketed(host)}:{port}/?token={token}"
+    return f"http://{_bracketed(host)}:{port}/?token={quote(token, safe='')}"
 
 
 def _bracketed(host: str) -> str:

@@ -16,7 +16,7 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON: plain types, finite numbers.
 
     Args:
-        text: the JSON; bytes are UTF-8.
+        text: the JSON; bytes are UTF-8. A byte order mark, as editors write it, is left out.
 
     Raises:
         ValueError: not JSON, nested too deeply, or a number that is too long or not finite.
@@ -25,7 +25,10 @@ def parse_json(text: str | bytes) -> Any:
         text = text.decode("utf-8")
     try:
         value = json.loads(
-            text, parse_int=_integer, parse_float=_number, parse_constant=_not_finite
+            text.removeprefix("\ufeff"),
+            parse_int=_integer,
+            parse_float=_number,
+            parse_constant=_not_finite,
         )
     except RecursionError:
         raise _too_deep() from None

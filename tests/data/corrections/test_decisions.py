@@ -51,6 +51,7 @@ def test_a_line_that_was_cut_off_at_the_end_was_never_confirmed(path: Path) -> N
         ('{"photo": "../a", "verdict": "good"}', "no id"),
         ('{"photo": "a", "tags_added": "cat"}', "a list of class names"),
         ('{"photo": "a", "tags_added": [1]}', "class names"),
+        ('{"photo": "a", "tags_removed": {"cat": 1}}', "a list of class names"),
         ('{"photo": "a", "tags_added": ["x"], "tags_removed": ["x"]}', "both added and removed"),
         ('{"photo": "a", "origin": "mail"}', "the origin is 'mail'"),
         ('{"photo": "a", "mask": "../../a"}', "the mask is '../../a', not a sha256"),

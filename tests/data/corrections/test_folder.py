@@ -104,7 +104,17 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         read_corrections(tmp_path)
     (tmp_path / "decisions.jsonl").touch()
     assert read_corrections(tmp_path).decisions == {}
-    (tmp_path / "classes.json").write_text("[]")
-    with pytest.raises(DataError, match=r"classes\.json is damaged"):
-        read_corrections(tmp_path)
+    for damaged in ("[]", '{"names": [1, 2]}', '{"names": "ab"}', '{"names": {"a": 1}}', "{}", "x"):
+        (tmp_path / "classes.json").write_text(damaged)
+        with pytest.raises(DataError, match=r"classes\.json is damaged.*Write the class names"):
+            read_corrections(tmp_path)
     assert corrections_of(tmp_path / "nowhere") is NO_CORRECTIONS
+
+
+def test_files_that_an_editor_saved_with_a_byte_order_mark(tmp_path: Path) -> None:
+    decision = '{"photo": "a", "verdict": "bad"}\n'
+    (tmp_path / "decisions.jsonl").write_text(decision, encoding="utf-8-sig")
+    (tmp_path / "classes.json").write_text('{"names": ["cat", "dog"]}', encoding="utf-8-sig")
+    found = read_corrections(tmp_path)
+    assert found.decisions == {"a": Decision("a", "bad")}
+    assert found.class_names == ("cat", "dog")

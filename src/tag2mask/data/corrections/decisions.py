@@ -133,8 +133,8 @@ def _decision(row: Any) -> Decision:
     return Decision(
         photo=row["photo"],
         verdict=verdict,
-        tags_added=_names(row.get("tags_added", ())),
-        tags_removed=_names(row.get("tags_removed", ())),
+        tags_added=_names(row.get("tags_added", [])),
+        tags_removed=_names(row.get("tags_removed", [])),
         origin=origin,
         looked_at=str(row.get("looked_at", "")),
         time=str(row.get("time", "")),
@@ -143,7 +143,7 @@ def _decision(row: Any) -> Decision:
 
 
 def _names(values: Any) -> tuple[str, ...]:
-    if isinstance(values, str):
+    if not isinstance(values, list):
         raise ValueError("tags are a list of class names")
     names = tuple(sorted(set(values)))
     if any(not isinstance(name, str) or UNPRINTABLE.search(name) for name in names):

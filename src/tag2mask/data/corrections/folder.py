@@ -18,7 +18,7 @@ from tag2mask.artifacts.files import (
     write_json,
 )
 from tag2mask.artifacts.items import named_path
-from tag2mask.classes import ClassSet
+from tag2mask.classes import ClassSet, classes_in
 from tag2mask.data.corrections.decisions import (
     DECISIONS,
     Decision,
@@ -272,8 +272,8 @@ def recorded_classes(folder: Path) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     try:
-        return ClassSet(tuple(read_json(path)["names"])).names
-    except (KeyError, TypeError, Tag2MaskError):
+        return classes_in(read_json(path)).names
+    except (ValueError, Tag2MaskError):
         raise DataError(
             f"{CLASSES} is damaged",
             where=folder,

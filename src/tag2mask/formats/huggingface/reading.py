@@ -170,7 +170,7 @@ def _values(row: _Row) -> Mapping[str, Any]:
     if not isinstance(row.content, bytes):
         return row.content
     try:
-        value = parse_json(row.content.removeprefix(b"\xef\xbb\xbf"))
+        value = parse_json(row.content)
     except ValueError as error:
         raise _damaged(row, f"not JSON: {error}") from None
     if not isinstance(value, dict):

@@ -125,7 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
         with readable(path):
             if path.stat().st_size > _MOST_BYTES:
                 raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
-            text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+            text = path.read_bytes()
         if sum(map(text.count, (b"{", b"[", b","))) > _MOST_VALUES:
             raise ValueError(f"it has more than {_MOST_VALUES} values")
         content = parse_json(text)

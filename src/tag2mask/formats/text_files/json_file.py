@@ -30,6 +30,6 @@ def read_json_file(path: Path) -> Any:
     if sum(map(content.count, (b"{", b"[", b","))) > MOST_VALUES:
         raise DataError(f"more than {MOST_VALUES} values", where=path, fix="Split the file.")
     try:
-        return parse_json(content.removeprefix(b"\xef\xbb\xbf"))
+        return parse_json(content)
     except ValueError as error:
         raise DataError(f"not JSON: {error}", where=path, fix="Export it again.") from None
