@@ -53,13 +53,17 @@ def make_small_defects(
     """Write the data folder; return it.
 
     Args:
-        folder: where to write; must not exist.
+        folder: where to write; must not exist, or be empty.
         train: number of training photos.
         test: number of test photos, which have masks.
         side: side of the square photos, px.
         seed: other seeds give other photos.
+
+    Raises:
+        SystemExit: the folder has files, or can't be made; nothing is changed.
     """
-    (folder / "images").mkdir(parents=True)
+    _check_new(folder)
+    (folder / "images").mkdir()
     (folder / "masks").mkdir()
     rows, colors = ["image,tags,split,mask"], ClassSet(CLASSES).colors
     for index in range(train + test):
@@ -74,6 +78,16 @@ def make_small_defects(
     write_text(folder / "classes.txt", "\n".join(CLASSES) + "\n")
     write_text(folder / "tags.csv", "\n".join(rows) + "\n")
     return folder
+
+
+def _check_new(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        has_files = any(folder.iterdir())
+    except OSError as error:
+        raise SystemExit(f"{folder}: {error.strerror}; give another folder") from None
+    if has_files:
+        raise SystemExit(f"{folder}: the folder isn't empty; give a new one, or delete it first")
 
 
 def make_part(index: int, *, side: int, seed: int) -> Part:

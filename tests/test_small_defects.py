@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.small_defects import CLASSES, GAP, LARGEST, make_part, make_small_defects
+from benchmarks.small_defects import CLASSES, GAP, LARGEST, main, make_part, make_small_defects
 from scipy.ndimage import find_objects, label
 
 from tag2mask.data.checks.data_folder import check_data
@@ -59,3 +60,21 @@ def test_another_seed_gives_other_photos() -> None:
     same, other = make_part(3, side=SIDE, seed=0), make_part(3, side=SIDE, seed=1)
     np.testing.assert_array_equal(same.photo, make_part(3, side=SIDE, seed=0).photo)
     assert (same.photo != other.photo).mean() > 0.5
+
+
+def test_a_folder_with_files_is_refused_and_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    (folder / "images").mkdir(parents=True)
+    (folder / "tags.csv").write_text("mine")
+    (tmp_path / "file").touch()
+    for out, message in ((folder, "photos: the folder isn't empty"), (tmp_path / "file", "file: ")):
+        monkeypatch.setattr(sys, "argv", ["small_defects", str(out), "--train", "1", "--test", "1"])
+        with pytest.raises(SystemExit, match=message) as end:
+            main()
+        assert isinstance(end.value.code, str)  # the interpreter prints it and exits with 1
+    assert (folder / "tags.csv").read_text() == "mine" and len(list(folder.iterdir())) == 2
+    empty = tmp_path / "new"
+    empty.mkdir()
+    assert make_small_defects(empty, train=1, test=0, side=120) == empty
