@@ -43,6 +43,7 @@ from tag2mask.steps.train_affinity import train_affinity
 from tag2mask.steps.train_cam import train_cam
 from tag2mask.steps.train_segmenter import train_segmenter
 from tag2mask.steps.walk import walk
+from tag2mask.training.log import LOSSES
 
 LOGGED, WINDOWS = 6, 5
 """Steps between two rows of a training's log, and rows; the first one has the start in it."""
@@ -205,7 +206,7 @@ def _training(train: Callable[[Path], object], bare: Callable[[], None], *, toy:
         with _new_folders() as new:
             out = next(new)
             quietly(lambda out=out: train(out))  # type: ignore[misc]
-            with (out / "losses.csv").open() as lines:
+            with (out / LOSSES).open() as lines:
                 rates = [float(row["photos_per_second"]) for row in csv.DictReader(lines)]
         ours += [BATCH / rate for rate in rates[1:]]
         other += times(bare, 1 if toy else LOGGED)

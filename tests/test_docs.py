@@ -251,6 +251,26 @@ def test_the_tree_in_the_architecture_is_the_packages() -> None:
     assert sorted(named) == sorted(path.parent.name for path in source.glob("*/__init__.py"))
 
 
+def _listed_modules(init: Path) -> set[str]:
+    """Return the modules of a package that its docstring lists; none: it lists no modules."""
+    package = ".".join(init.parent.relative_to(ROOT / "src").parts)
+    lists = re.findall(r"^- (.*?`)(?::|$)", init.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name for line in lists for name in re.findall(rf"`{package}\.(\w+)`", line)}
+
+
+def test_docstrings_that_list_modules_list_all_of_them() -> None:
+    listing = {}
+    for init in sorted((ROOT / "src").rglob("__init__.py")):
+        if listed := _listed_modules(init):
+            modules = {path.stem for path in init.parent.glob("*.py")} - {"__init__"}
+            packages = {path.parent.name for path in init.parent.glob("*/__init__.py")}
+            listing[init.parent.name] = (listed, modules | packages)
+    assert len(listing) >= 8
+    assert {name: listed for name, (listed, _) in listing.items()} == {
+        name: found for name, (_, found) in listing.items()
+    }
+
+
 def test_the_types_in_the_architecture_exist() -> None:
     text = (ROOT / "docs" / "concepts" / "architecture.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| .* \| `(\w+)` \|$", text, re.MULTILINE)

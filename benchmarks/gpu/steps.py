@@ -42,6 +42,7 @@ from tag2mask.steps.train_affinity import train_affinity
 from tag2mask.steps.train_cam import train_cam
 from tag2mask.steps.train_segmenter import train_segmenter
 from tag2mask.steps.walk import walk
+from tag2mask.training.log import LOSSES
 
 SECONDS, RATE = "s per step", "photos per second"
 LOGGED = 10
@@ -184,7 +185,7 @@ def name_of(kind: type[Handle]) -> str:
 
 def seconds_per_step(folder: Path, batch: int) -> float:
     """Return the median seconds of a training step, from the log without its first row."""
-    with (folder / "losses.csv").open() as lines:
+    with (folder / LOSSES).open() as lines:
         rates = [float(row["photos_per_second"]) for row in csv.DictReader(lines)]
     return statistics.median(batch / rate for rate in rates[1:] or rates)
 

@@ -11,6 +11,7 @@ The modules in the paper's order:
 - `tag2mask.affinity.marginals`: the marginals of both, which label cells as published
 - `tag2mask.affinity.network`: the network and the affinity of a pair of cells (section 3.2)
 - `tag2mask.affinity.pairs`: which cells form pairs (section 3.2)
+- `tag2mask.affinity.pair_distance`: the distance of their features, and its gradient
 - `tag2mask.affinity.dataset`: photos with their label maps as training batches (section 3.2)
 - `tag2mask.affinity.loss`: the loss of the three kinds of pairs (section 3.2)
 - `tag2mask.affinity.random_walk`: the random walk (section 3.3)

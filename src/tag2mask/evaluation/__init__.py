@@ -8,7 +8,10 @@
 - `tag2mask.evaluation.split_scores`: the scores of a split
 - `tag2mask.evaluation.cross_fit`: honest scores of photos that chose the background threshold
 - `tag2mask.evaluation.evidence`: evidence of how good a photo's masks are, without ground truth
+- `tag2mask.evaluation.random_looks`: how good the masks are, by decisions about sampled photos
 - `tag2mask.evaluation.photo_rates`: missed photos and false alarms of the network, against tags
+- `tag2mask.evaluation.decision_rule`: which classes a photo shows, for a miss rate
+- `tag2mask.evaluation.left_out`: the photos that an evaluation leaves out
 - `tag2mask.evaluation.photo_rows`: write ``photos.jsonl`` while the photos are counted
 - `tag2mask.evaluation.resampled`: intervals of differences between evaluations
 - `tag2mask.evaluation.scores`: these records from counts

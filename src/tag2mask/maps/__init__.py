@@ -1,6 +1,7 @@
 """Class activation maps of photos: their files, and the background threshold that labels need.
 
 - `tag2mask.maps.cam_map`: `CamMap`, the maps of one photo, and its ``.npz`` file
+- `tag2mask.maps.npz_arrays`: such files as checked before memory is used
 - `tag2mask.maps.mapped_photos`: the photos of a data folder that have maps
 - `tag2mask.maps.background_threshold`: the threshold, the background map (1 - max)^α, label masks,
   and Otsu's estimate

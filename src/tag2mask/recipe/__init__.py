@@ -5,6 +5,10 @@
   sections, with every setting, its range and its default
 - `tag2mask.recipe.loading`: recipes from files and ``--set``, with readable errors
 - `tag2mask.recipe.renamed`: former and common names of settings, which errors explain
+- `tag2mask.recipe.effects`: settings that have no effect because of another setting
 - `tag2mask.recipe.fields`: types of the values
+- `tag2mask.recipe.data_layouts`: names of the layouts of data folders
+- `tag2mask.recipe.modules`: classes of the user's own, and the consent to import them
+- `tag2mask.recipe.settings_files`: YAML files of the package and of the user
 - ``recipes/*.yaml``: the recipes in the package
 """

@@ -38,9 +38,9 @@ from tag2mask.data.corrections.folder import (
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.records import EvaluationScores, scores_from_json
 from tag2mask.text.yaml_text import parse_yaml
-from tag2mask.training.log import numeric_rows, read_rows
+from tag2mask.training.log import LOSSES, numeric_rows, read_rows
 
-LOSSES, SCORES, PHOTOS = "losses.csv", "evaluation.json", "photos.jsonl"
+SCORES, PHOTOS = "evaluation.json", "photos.jsonl"
 
 
 @dataclass(frozen=True)

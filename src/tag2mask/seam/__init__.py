@@ -15,6 +15,10 @@ The modules in the paper's order:
 - `tag2mask.seam.objective`: the Siamese loss of both branches (section 3.4)
 - `tag2mask.seam.multi_scale_inference`: maps of photos (section 4)
 - `tag2mask.seam.scaled_views`: the scaled and mirrored views that it needs
+- `tag2mask.seam.tiled_maps`: maps of large views in overlapping tiles (not in the paper)
 - `tag2mask.seam.map_sums`: the sum over the views, and its scaling to [0, 1]
 - `tag2mask.seam.mdc`: multi-dilated convolutions, a head that SEAM is compared with
+- `tag2mask.seam.head_starts`: several starts of a head on frozen features (not in the paper)
+- `tag2mask.seam.attention`: CAMs spread along the attention of a ViT (CLIP-ES)
+- `tag2mask.seam.parts`: a user's own classes in place of PCM and views, and further losses
 """

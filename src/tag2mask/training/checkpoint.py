@@ -19,6 +19,8 @@ from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import WeightsError
 from tag2mask.nn.weights import load_into
 
+CHECKPOINT = "checkpoint.pt"
+"""File in a step's folder until the training is finished."""
 _NO_COMMENT = (0).to_bytes(2, "little")
 """End of a zip archive without a comment: the comment's length."""
 _HASH_BYTES = hashlib.sha256().digest_size

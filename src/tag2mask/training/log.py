@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-VALIDATION = "validation.csv"
+LOSSES, VALIDATION = "losses.csv", "validation.csv"
 _STEP = re.compile(r"[0-9]{1,12}")
 _NUMBER = re.compile(r"nan|-?inf|-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:e[+-][0-9]{1,3})?")
 
@@ -38,7 +38,7 @@ class TrainingLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self.columns = columns
-        self._path, self._events_folder = folder / "losses.csv", folder / "tensorboard"
+        self._path, self._events_folder = folder / LOSSES, folder / "tensorboard"
         kept = _rows_until(self._path, columns, done)
         with atomic_write(self._path) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([("step", *columns), *kept])
@@ -130,7 +130,7 @@ def best_of_validation(folder: Path) -> float:
 
 def last_metrics(folder: Path) -> dict[str, float]:
     """Return the metrics of the last row of ``losses.csv``; empty if there is no readable row."""
-    rows = read_rows(folder / "losses.csv")
+    rows = read_rows(folder / LOSSES)
     last = numeric_rows(rows)[-1:]
     if not last or last[0] != rows[-1]:
         return {}

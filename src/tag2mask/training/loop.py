@@ -27,7 +27,7 @@ from tag2mask.nn.repeatable_resize import repeatable_resizing
 from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.session import Runtime
-from tag2mask.training.checkpoint import restore_checkpoint, save_checkpoint
+from tag2mask.training.checkpoint import CHECKPOINT, restore_checkpoint, save_checkpoint
 from tag2mask.training.log import TrainingLog, last_metrics
 from tag2mask.training.meter import TrainingMeter
 from tag2mask.training.optim import schedule, set_lr
@@ -132,7 +132,7 @@ def fit(
         DeviceError: out of memory, on the device or in a worker that reads photos.
         Tag2MaskError: the loss isn't finite.
     """
-    path = folder / "checkpoint.pt"
+    path = folder / CHECKPOINT
     scaler = torch.amp.GradScaler(
         runtime.device.type,
         enabled=resolve_precision(settings.precision, runtime.device) is torch.float16,

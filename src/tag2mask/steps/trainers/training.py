@@ -17,6 +17,7 @@ from tag2mask.nn.gradient_checkpointing import can_checkpoint
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.session import Runtime
+from tag2mask.training.checkpoint import CHECKPOINT
 from tag2mask.training.loop import FitSettings, epochs_to_steps
 from tag2mask.training.mixture import PhotoChoice
 from tag2mask.training.optim import build_optimizer, parameter_groups
@@ -29,8 +30,6 @@ DatasetT = TypeVar("DatasetT", bound=Sized)
 DatasetT_contra = TypeVar("DatasetT_contra", contravariant=True)
 BatchT = TypeVar("BatchT", bound=TrainingBatch)
 BatchT_co = TypeVar("BatchT_co", covariant=True)
-
-CHECKPOINT = "checkpoint.pt"
 
 
 class Loader(Protocol[DatasetT_contra, BatchT_co]):
