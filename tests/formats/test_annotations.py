@@ -2,7 +2,7 @@
 
 import pytest
 
-from tag2mask.formats.annotations import label_text
+from tag2mask.formats.annotations import Region, ShownLabels, label_text
 
 
 @pytest.mark.parametrize(("value", "text"), [("dog", "dog"), (" a", " a"), (7, "7"), (1.5, "1.5")])
@@ -17,3 +17,27 @@ def test_texts_and_numbers(value, text):
 def test_what_is_no_name(value, shown):
     with pytest.raises(ValueError, match=f"^{shown} is no name"):
         label_text(value)
+
+
+def _region(label, *, box=False):
+    return Region(label, None, "box" if box else "mask", None if box else lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("tags", "regions", "expected"),
+    [
+        ((), [], True),  # background alone
+        (("dog",), [], False),
+        (("dog",), [_region("dog")], True),
+        (("dog", "cat"), [_region("dog")], False),
+        (("background", "_none"), [], True),
+        ((), [_region("dog"), _region("dog", box=True)], False),
+        ((), [_region("ignore", box=True)], False),
+    ],
+)
+def test_a_photo_has_a_mask_where_all_its_labels_have_pixels(tags, regions, expected):
+    assert ShownLabels().plus(tags, regions).has_mask == expected
+    one_by_one = ShownLabels().plus(tags, ())
+    for region in regions:
+        one_by_one = one_by_one.plus((), [region])
+    assert one_by_one.has_mask == expected

@@ -8,12 +8,14 @@ they are asked for, so neither side holds those of a whole data set.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tag2mask.classes import name_kind
 
 IGNORE_LABEL = "ignore"
 """Label of a region whose pixels are neither a class nor background for sure: 255 in masks."""
@@ -58,6 +60,39 @@ class AnnotatedPhoto:
     split: str | None
     tags: tuple[str, ...]
     regions: tuple[Region, ...]
+
+
+class ShownLabels(NamedTuple):
+    """Which labels of a photo have pixels, over all that files say of it."""
+
+    tags: tuple[str, ...] = ()
+    """Image-level labels."""
+    shown: tuple[str, ...] = ()
+    """Labels of regions with pixels."""
+    has_boxes: bool = False
+    """Whether a region has none."""
+
+    def plus(self, tags: Iterable[str], regions: Iterable[Region]) -> ShownLabels:
+        """Return these with what one more item says of the photo."""
+        labels, has_boxes = [*self.shown], self.has_boxes
+        for region in regions:
+            if region.mask is None:
+                has_boxes = True
+            else:
+                labels.append(region.label)
+        all_tags = dict.fromkeys((*self.tags, *tags))
+        return ShownLabels(tuple(all_tags), tuple(dict.fromkeys(labels)), has_boxes)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the regions are all that the photo shows: what is outside is background.
+
+        Each region must have pixels, and each image-level label that is a class a region. A photo
+        without labels shows background alone.
+        """
+        return not self.has_boxes and all(
+            tag in self.shown or name_kind(tag) != "class" for tag in self.tags
+        )
 
 
 @dataclass(frozen=True)

@@ -169,5 +169,16 @@ def test_objects_and_masks_of_one_photo(tmp_path):
         f"<annotation><filename>a.JPG</filename>{objects}</annotation>"
     )
     [photo] = read_voc(tmp_path)
-    assert (photo.file_name, photo.tags, photo.size) == ("a.JPG", ("bus",), (2, 1))
+    assert (photo.file_name, photo.tags, photo.size) == ("a", (), (2, 1))
     assert [region.label for region in photo.regions] == ["aeroplane"]
+
+
+def test_xml_of_a_renamed_photo_is_of_the_photo_with_its_own_name(tmp_path):
+    write_image(tmp_path, "L", [[0, 1]])
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/b.xml").write_text(
+        "<annotation><filename>a.jpg</filename><object><name>bus</name></object></annotation>"
+    )
+    first, second = read_voc(tmp_path)
+    assert (first.file_name, first.tags, len(first.regions)) == ("a", (), 1)
+    assert (second.file_name, second.tags, second.regions) == ("b", ("bus",), ())

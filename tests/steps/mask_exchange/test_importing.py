@@ -185,14 +185,13 @@ def test_labels_are_mapped_or_left_out(tmp_path, data):
     assert (mask[:8, :8] == 1).all() and (mask == 1).sum() == 64 == (mask != 0).sum()
 
 
-def test_low_scores_boxes_and_classes_against_the_tags_are_left_out(tmp_path, data):
+def test_low_scores_and_classes_against_the_tags_are_left_out(tmp_path, data):
     """Photo a/00 has the tag cat alone."""
     objects = [
         [
             square("cat", (0, 0, 8, 8), score=0.9),
             square("dog", (0, 0, 4, 4), score=0.95),
             square("cat", (20, 20, 8, 8), score=0.1),
-            {"label": "cat", "bbox": [1, 1, 3, 3]},
         ]
     ]
     path = write_coco(tmp_path / "sam.json", [("a/00.png", (64, 48))], objects)
@@ -200,7 +199,7 @@ def test_low_scores_boxes_and_classes_against_the_tags_are_left_out(tmp_path, da
     mask = read(found.path, "a/00")
     assert (mask[:4, :4] == 2).all() and (mask == 1).sum() == 48
     metrics = found.manifest.metrics
-    assert metrics["left_out"] == {"boxes": 1, "low_scores": 1, "dropped_pixels": 16, "regions": 2}
+    assert metrics["left_out"] == {"low_scores": 1, "dropped_pixels": 16, "regions": 2}
     assert "1 mask shows classes that the photo's tags exclude (a/00 (dog))" in " ".join(
         metrics["warnings"]
     )

@@ -28,7 +28,9 @@ _NO_SPLIT = "default"
 def read_voc(root: Path) -> Iterator[AnnotatedPhoto]:
     """Yield the photos of a folder that have masks, or objects in XML; masks give regions.
 
-    The names of objects are labels of their photo. A photo without XML is named without suffix.
+    Photos are named by the paths of their files without suffix: the ``<filename>`` in XML is an
+    old one where files were renamed. The names of objects are labels of a photo without a mask; a
+    mask shows all that counts (of difficult objects, its pixels are often to be ignored).
 
     Raises:
         DataError: the folder has neither masks nor XML, or a damaged list of classes.
@@ -44,13 +46,11 @@ def read_voc(root: Path) -> Iterator[AnnotatedPhoto]:
     splits = _splits(root)
 
     def read(id: str) -> AnnotatedPhoto:
-        photo = AnnotatedPhoto(id, None, None, (), ())
-        if id in objects:
-            photo = read_objects_file(root / OBJECTS, objects[id])
         if id in masks:
             size, regions = mask_regions(root / MASKS / masks[id], labels)
-            photo = replace(photo, size=size, regions=regions)
-        return replace(photo, split=splits.get(id))
+            return AnnotatedPhoto(id, size, splits.get(id), (), regions)
+        photo = read_objects_file(root / OBJECTS, objects[id])
+        return replace(photo, file_name=id, split=splits.get(id))
 
     yield from each_photo(sorted({*masks, *objects}), read, root)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from tag2mask.errors import counted, first_few
@@ -13,25 +14,26 @@ class ImportCounts:
 
     Attributes:
         regions: that were drawn.
-        boxes: without pixels.
         low_scores: with too low a score.
         gated_regions: of classes that the photo's tags exclude, which were left out.
         gated_photos: of these regions.
         dropped_pixels: where regions of different classes overlap.
+        unshown: photos with labels that have no pixels, which were left out.
         against_tags: photos whose masks show classes that the photo's tags exclude.
     """
 
     regions: int = 0
-    boxes: int = 0
     low_scores: int = 0
     gated_regions: int = 0
     gated_photos: int = 0
     dropped_pixels: int = 0
+    unshown: Sequence[str] = ()
     against_tags: list[str] = field(default_factory=list)
 
     def metrics(self) -> dict[str, int]:
         """Return the counts that are not zero, for the manifest."""
         found = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+        found["photos_without_pixels"] = len(self.unshown)
         return {name: value for name, value in found.items() if value}
 
     def warnings(self, min_score: float | None) -> list[str]:
@@ -41,9 +43,12 @@ class ImportCounts:
             min_score: the lowest score of a region that is drawn; None: all are.
         """
         found = []
-        if self.boxes:
-            what = counted(self.boxes, "box or point", "boxes or points")
-            found.append(f"{what} without a mask, left out")
+        if self.unshown:
+            what = counted(len(self.unshown), "photo has a label", "photos have labels")
+            found.append(
+                f"{what} without pixels, such as a box or a tag, left out: "
+                f"{first_few(self.unshown, 3)}"
+            )
         if self.low_scores:
             what = counted(self.low_scores, "region", "regions")
             found.append(f"{what} with a score below {min_score:g}, left out")

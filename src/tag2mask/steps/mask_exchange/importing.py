@@ -24,7 +24,7 @@ from tag2mask.errors import DataError, ProblemsError, first_few, nearest_hint
 from tag2mask.formats.annotations import Region
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.steps.mask_exchange.import_counts import ImportCounts
-from tag2mask.steps.mask_exchange.matching import LEFT_OUT, DataPhotos, MatchedPhotos
+from tag2mask.steps.mask_exchange.matching import DataPhotos, MatchedPhotos
 from tag2mask.steps.mask_exchange.merge import RegionMerger
 from tag2mask.steps.mask_exchange.readers import MaskFiles
 
@@ -80,7 +80,6 @@ def import_masks(
             return step.handle
         use_split(out, decide_split(out, found.times, begun=not step.journal.is_empty()))
         counts = _write_masks(files, photos, found, options, step)
-        without = [id for id in photos.samples if id not in found.times]
         return step.finish(
             counts={"photos": len(found.times), "regions": counts.regions},
             metrics={
@@ -91,8 +90,18 @@ def import_masks(
                 "left_out": counts.metrics(),
                 "warnings": [*_unused_names(options, found), *counts.warnings(options.min_score)],
             },
-            skipped=[f"{id}: no mask was imported" for id in without],
+            skipped=_skipped(photos, found),
         )
+
+
+def _skipped(photos: DataPhotos, found: MatchedPhotos) -> list[str]:
+    """Return the photos of the data without a mask, each with the reason."""
+    without = {*found.without}
+    return [
+        f"{id}: {'its labels have no pixels' if id in without else 'no mask was imported'}"
+        for id in photos.samples
+        if id not in found.times
+    ]
 
 
 def _section(options: ImportOptions) -> dict[str, Any]:
@@ -113,7 +122,7 @@ def _write_masks(
     Raises:
         ProblemsError: naming every region that can't be drawn.
     """
-    counts = ImportCounts()
+    counts = ImportCounts(unshown=found.without)
     problems: list[str] = []
     colors = photos.classes.colors
     with ProgressBar(len(found.times), "import masks", only_if_long=True) as bar:
@@ -141,12 +150,17 @@ def _write_masks(
 def _by_photo(
     files: MaskFiles, photos: DataPhotos, found: MatchedPhotos
 ) -> Iterator[tuple[str, Sequence[Region]]]:
-    """Yield each photo with all its regions; a photo that comes several times, at its last time."""
+    """Yield each photo with a mask and all its regions that aren't left out.
+
+    A photo that comes several times is yielded at its last time.
+    """
     left: Counter[str] = Counter(found.times)
     waiting: dict[str, list[Region]] = {}
     for photo in files.photos(photos.size_of):
         id = found.ids[photo.file_name]
-        regions = [*waiting.pop(id, ()), *photo.regions]
+        if id not in left:
+            continue
+        regions = [*waiting.pop(id, ()), *photos.drawn_regions(photo)]
         left[id] -= 1
         if left[id]:
             waiting[id] = regions
@@ -161,13 +175,13 @@ def _drawn(
     options: ImportOptions,
     counts: ImportCounts,
 ) -> RegionMerger:
-    """Draw the regions of a photo that are not left out, and count the others.
+    """Draw the regions of a photo that have scores and tags that allow it; count the others.
 
     Raises:
         DataError: one is damaged, or of another size.
     """
     least = options.min_score
-    kept = [region for region in regions if _is_kept(region, photos, least, counts)]
+    kept = [region for region in regions if _is_kept(region, least, counts)]
     allowed = {mask_id(tag) for tag in sample.tags} | {BACKGROUND, IGNORE}
     merger = RegionMerger(sample.size, scored=all(region.score is not None for region in kept))
     gated, shown = 0, set()
@@ -189,13 +203,8 @@ def _drawn(
     return merger
 
 
-def _is_kept(region: Region, photos: DataPhotos, least: float | None, counts: ImportCounts) -> bool:
+def _is_kept(region: Region, least: float | None, counts: ImportCounts) -> bool:
     """Return whether a region is drawn, before the photo's tags are compared."""
-    if photos.value(region.label) == LEFT_OUT:
-        return False
-    if region.mask is None:
-        counts.boxes += 1
-        return False
     if least is not None and region.score is not None and region.score < least:
         counts.low_scores += 1
         return False

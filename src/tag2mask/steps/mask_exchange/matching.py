@@ -13,7 +13,7 @@ from tag2mask.data.index import Sample, data_root, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.addresses import AddressedPhotos
 from tag2mask.errors import DataError, ProblemsError, counted, first_few, nearest_hint
-from tag2mask.formats.annotations import AnnotatedPhoto
+from tag2mask.formats.annotations import AnnotatedPhoto, Region, ShownLabels
 from tag2mask.steps.mask_exchange.readers import MaskFiles
 
 LEFT_OUT = -1
@@ -26,14 +26,16 @@ class MatchedPhotos:
 
     Attributes:
         ids: id of the photo by its name in the files.
-        times: how often each id occurs.
+        times: how often each id with a mask occurs.
+        without: ids of the photos whose labels have no pixels, so that they have no mask.
         labels: sha256 (hex) of the photos with the labels of their regions, which the files may
-            have from others, such as a list of classes.
-        seen: the labels of their regions.
+            have from others, such as a list of classes; and of ``without``.
+        seen: the labels of photos and regions.
     """
 
     ids: dict[str, str] = field(default_factory=dict)
     times: Counter[str] = field(default_factory=Counter)
+    without: tuple[str, ...] = ()
     labels: str = ""
     seen: set[str] = field(default_factory=set)
 
@@ -88,18 +90,32 @@ class DataPhotos:
             return LEFT_OUT
         return {"background": BACKGROUND, "ignore": IGNORE}.get(name_kind(name))
 
+    def drawn_regions(self, photo: AnnotatedPhoto) -> list[Region]:
+        """Return the regions of a photo whose labels aren't left out."""
+        return [region for region in photo.regions if self.value(region.label) != LEFT_OUT]
+
+    def _shown(self, before: ShownLabels, photo: AnnotatedPhoto) -> ShownLabels:
+        """Return the classes that a photo shows; labels that are no class of ours don't count."""
+        named = [self._names.get(tag, tag) for tag in photo.tags]
+        regions = [
+            replace(region, label=self._names.get(region.label, region.label))
+            for region in self.drawn_regions(photo)
+        ]
+        return before.plus((tag for tag in named if tag in self.classes.names), regions)
+
     def check(self, files: MaskFiles) -> MatchedPhotos:
         """Return the photos that the names in the files mean.
 
         Raises:
             ProblemsError: with all photos and labels that don't fit.
-            DataError: the files have no photo.
+            DataError: the files have no photo with a mask.
         """
         found = MatchedPhotos()
         digest = hashlib.sha256()
         problems: list[str] = []
         labels: Counter[str] = Counter()
         taken: dict[str, str] = {}
+        shown: dict[str, ShownLabels] = {}
         for photo in files.photos(self.size_of):
             problem, id = self._problem(photo, taken)
             if problem:
@@ -108,8 +124,10 @@ class DataPhotos:
                 found.ids[photo.file_name] = id
                 found.times[id] += 1
                 taken[id] = photo.file_name
+                shown[id] = self._shown(shown.get(id, ShownLabels()), photo)
             labels_of = [region.label for region in photo.regions]
             digest.update(repr((photo.file_name, id, labels_of)).encode("utf-8", "replace"))
+            found.seen.update(photo.tags)
             for region in photo.regions:
                 found.seen.add(region.label)
                 if self.value(region.label) is None:
@@ -124,11 +142,13 @@ class DataPhotos:
                 fix=f"{files.advice}Correct them, name classes with --map THEIRS=OURS, or leave a "
                 "label out with --map THEIRS= (nothing behind the sign).",
             )
-        if not found.ids:
-            raise DataError(
-                "no photo in these files", where=files.places[0], fix="Give files with masks."
-            )
-        return replace(found, labels=digest.hexdigest())
+        without = tuple(sorted(id for id, labels_of in shown.items() if not labels_of.has_mask))
+        for id in without:
+            del found.times[id]
+            digest.update(repr(id).encode("utf-8", "replace"))
+        if not found.times:
+            raise _no_masks(files, len(without))
+        return replace(found, without=without, labels=digest.hexdigest())
 
     def _problem(self, photo: AnnotatedPhoto, taken: Mapping[str, str]) -> tuple[str, str]:
         """Return why a photo can't be taken in, or an empty text and its id."""
@@ -157,3 +177,17 @@ class DataPhotos:
         mapped = f", {name!r} by --map," if name != label else ""
         hint = nearest_hint(name, self.classes.names)
         return f"label {label!r} ({regions}){mapped} is no class of the data{hint}"
+
+
+def _no_masks(files: MaskFiles, without: int) -> DataError:
+    """Return the error for files in which no photo has a mask."""
+    if not without:
+        return DataError(
+            "no photo in these files", where=files.places[0], fix="Give files with masks."
+        )
+    return DataError(
+        f"no masks in these files: the labels of {counted(without, 'photo', 'photos')} have no "
+        "pixels",
+        where=files.places[0],
+        fix="Give files with polygons or masks.",
+    )

@@ -22,7 +22,7 @@ from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import CLASS_LIST, FoundFile, list_images, read_class_list
 from tag2mask.data.layouts.splits import SplitRule
 from tag2mask.errors import DataError, counted, first_few
-from tag2mask.formats.annotations import AnnotatedPhoto, Region
+from tag2mask.formats.annotations import AnnotatedPhoto, Region, ShownLabels
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,7 @@ class _Found:
     @property
     def has_mask(self) -> bool:
         """Whether the regions show every label."""
-        shown = {region.label for region in self.regions if region.mask is not None}
-        return all(r.mask is not None for r in self.regions) and all(
-            tag in shown or name_kind(tag) != "class" for tag in self.tags
-        )
+        return ShownLabels().plus(self.tags, self.regions).has_mask
 
 
 def read_annotated(root: Path, source: AnnotatedSource, options: SourceOptions) -> Inventory:
