@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from tag2mask.classes import name_kind
@@ -53,15 +52,6 @@ def read_voc(root: Path) -> Iterator[AnnotatedPhoto]:
         return replace(photo, file_name=id, split=splits.get(id))
 
     yield from each_photo(sorted({*masks, *objects}), read, root)
-
-
-def read_voc_objects(root: Path, files: Iterable[str]) -> Iterator[AnnotatedPhoto]:
-    """Yield the photos of XML files (paths below the folder), which name their photos.
-
-    Raises:
-        ProblemsError: after the last photo, with what is wrong with each damaged file.
-    """
-    yield from each_photo(files, partial(read_objects_file, root), root)
 
 
 def read_objects_file(root: Path, file: str) -> AnnotatedPhoto:

@@ -62,3 +62,21 @@ def test_other_xml_is_not_vocs(tmp_path):
     assert not is_voc_xml_folder(tmp_path)
     with pytest.raises(DataError, match="no XML of VOC"):
         read_voc_xml_folder(tmp_path, SourceOptions())
+
+
+def test_xml_of_renamed_photos_is_of_the_photo_with_its_own_name(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        write_photo(tmp_path / "images" / name)
+    write_xml(tmp_path / "Annotations/a.xml", "dog", photo="a.jpg")
+    write_xml(tmp_path / "Annotations/b.xml", "cat", photo="a.jpg")
+    found = read_voc_xml_folder(tmp_path, SourceOptions())
+    assert entries(found) == {"a": ("train", ("dog",)), "b": ("train", ("cat",))}
+
+
+@pytest.mark.parametrize("photo", ["a.jpg", "gone.jpg"])
+def test_two_files_of_one_photo_are_named(tmp_path, photo):
+    write_photo(tmp_path / "images/a.jpg")
+    for name in ("1.xml", "2.xml"):
+        write_xml(tmp_path / "Annotations" / name, "dog", photo=photo)
+    with pytest.raises(DataError, match=r"(?s)Annotations/1\.xml is of the same photo.*2\.xml"):
+        read_voc_xml_folder(tmp_path, SourceOptions())

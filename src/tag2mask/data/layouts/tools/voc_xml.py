@@ -6,8 +6,9 @@
     DIR/images/a.jpg           anywhere below DIR
     DIR/labelmap.txt           optional: CVAT's list of classes
 
-XML below a folder of a split (``train/a.xml``, ``valid/b.xml``) is of that split. Photos without
-XML are not used: nobody has looked at them.
+XML is of the photo with its own name, else of the one that its ``<filename>`` names: that is an old
+name where files were renamed. XML below a folder of a split (``train/a.xml``, ``valid/b.xml``) is
+of that split. Photos without XML are not used: nobody has looked at them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
+from tag2mask.data.layouts.addresses import AddressedPhotos
 from tag2mask.data.layouts.listing import list_images, subfolders
 from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.stamps import files_stamp
@@ -24,10 +26,11 @@ from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotate
 from tag2mask.data.layouts.voc.tags import PHOTO_FOLDER
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto
+from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.text_files.xml_stream import root_element
 from tag2mask.formats.voc.label_map import LABEL_MAP, read_label_map
 from tag2mask.formats.voc.objects import ROOT
-from tag2mask.formats.voc.reading import read_voc_objects
+from tag2mask.formats.voc.reading import read_objects_file, without_ending
 
 _FILES = 3
 """Files of a folder that are looked into to recognize the layout."""
@@ -52,7 +55,7 @@ def read_voc_xml_folder(folder: Path, options: SourceOptions) -> Inventory:
     """
     root = folder.resolve()
     others: list[str] = []
-    list_images(root, other_files=others)
+    photos = [file.path for file in list_images(root, skip=_NOT_PHOTOS, other_files=others)]
     files = [path for path in others if path.endswith(".xml") and root_element(root / path) == ROOT]
     if not files:
         raise DataError("no XML of VOC", where=root, fix="Put each photo's .xml beside the photo.")
@@ -60,7 +63,7 @@ def read_voc_xml_folder(folder: Path, options: SourceOptions) -> Inventory:
     source = AnnotatedSource(
         "voc-xml",
         files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more",
-        _with_splits(read_voc_objects(root, files)),
+        _read_files(root, files, AddressedPhotos(photos)),
         files_stamp(root / path for path in files),
         read_label_map(label_map).classes if label_map.is_file() else None,
         not_photos=_NOT_PHOTOS,
@@ -69,8 +72,29 @@ def read_voc_xml_folder(folder: Path, options: SourceOptions) -> Inventory:
     return read_annotated(root, source, options)
 
 
-def _with_splits(photos: Iterable[AnnotatedPhoto]) -> Iterator[AnnotatedPhoto]:
-    """Yield photos with the split that a folder of their XML names, if any does."""
-    for photo in photos:
-        folders = photo.file_name.split("/")[:-1]
-        yield replace(photo, split=next(filter(usual_split, folders), None))
+def _read_files(
+    root: Path, files: Iterable[str], photos: AddressedPhotos
+) -> Iterator[AnnotatedPhoto]:
+    """Yield the photo of each XML file, with the split that a folder of the file names, if any.
+
+    Raises:
+        ProblemsError: after the last photo, with each damaged file and each second file of a photo.
+    """
+    taken: dict[str, str] = {}
+
+    def read(file: str) -> AnnotatedPhoto:
+        photo = read_objects_file(root, file)
+        own = photos.find(without_ending(file))
+        name = own[0] if len(own) == 1 else photo.file_name
+        found = photos.find(name)
+        other = taken.setdefault(found[0] if len(found) == 1 else name, file)
+        if other != file:
+            raise DataError(
+                f"{other} is of the same photo, {name}",
+                where=root / file,
+                fix="Give it the name of its photo, or correct its <filename>.",
+            )
+        split = next(filter(usual_split, file.split("/")[:-1]), None)
+        return replace(photo, file_name=name, split=split)
+
+    return each_photo(files, read, root)
