@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from coco_files import damaged, square, write_coco
 from mask_folders import random_masks, write_images
 
 from small_runs import NAMES, invoke
@@ -51,4 +52,19 @@ def test_nothing_is_written_of_masks_that_dont_fit(tmp_path, data):
     out = tmp_path / "corrections"
     words = ["masks", "import", folder, "--data", data.path, "--out", out]
     assert invoke(*words, "--drawn").exit_code == 1
-    assert read_corrections(out).decisions == {}
+    assert not out.exists() and not list(tmp_path.glob(".import-*"))
+
+
+def test_nothing_is_written_of_masks_that_cant_be_drawn(tmp_path, data):
+    path = tmp_path / "drawn.json"
+    write_coco(path, [("a/00.png", (64, 48))], [[damaged("cat")]])
+    run = tmp_path / "run"
+    run.mkdir()
+    words = ["masks", "import", path, "--data", data.path, "--out", run / "corrections", "--drawn"]
+    done = invoke(*words)
+    assert done.exit_code == 1 and "photo with regions that can't be drawn" in done.stderr
+    assert not list(run.iterdir())
+    write_coco(path, [("a/00.png", (64, 48))], [[square("cat", (0, 0, 8, 8))]])
+    done = invoke(*words)
+    assert done.exit_code == 0, done.stderr
+    assert [*read_corrections(run / "corrections").decisions] == ["a/00"]

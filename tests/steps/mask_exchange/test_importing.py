@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from coco_files import damaged, square, write_coco
 from mask_folders import random_masks, write_images, write_step
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -127,31 +128,6 @@ def test_changed_masks_anywhere_in_a_data_set_are_noticed(tmp_path, data):
         taken(tmp_path / "set", data, tmp_path / "in")
 
 
-def square(label, box, **more):
-    x, y, width, height = box
-    corners = [x, y, x + width, y, x + width, y + height, x, y + height]
-    return {"label": label, "segmentation": [corners], "bbox": list(box), **more}
-
-
-def write_coco(path, images, objects):
-    """Write JSON of images (name, size) and objects by image."""
-    labels = sorted({o["label"] for own in objects for o in own})
-    content = {
-        "images": [
-            {"id": i, "file_name": name, "width": w, "height": h}
-            for i, (name, (w, h)) in enumerate(images)
-        ],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(labels, 1)],
-        "annotations": [
-            {**one, "id": 100 * i + n, "image_id": i, "category_id": 1 + labels.index(one["label"])}
-            for i, own in enumerate(objects)
-            for n, one in enumerate(own)
-        ],
-    }
-    path.write_text(json.dumps(content))
-    return path
-
-
 def test_everything_that_doesnt_fit_is_named_at_once(tmp_path, data):
     images = [("a/00.png", (64, 48)), ("a/02.png", (9, 9)), ("c/77.png", (64, 48))]
     objects = [[square("cats", (1, 1, 5, 5))], [square("dog", (1, 1, 5, 5))], []]
@@ -211,6 +187,18 @@ def test_low_scores_and_classes_against_the_tags_are_left_out(tmp_path, data):
     assert "1 region of 1 photo left out: the photo's tags exclude" in " ".join(
         found.manifest.metrics["warnings"]
     )
+
+
+def test_nothing_is_left_of_masks_that_cant_be_drawn(tmp_path, data):
+    """The folder would be one of other files once they are corrected."""
+    images = [("a/00.png", (64, 48)), ("b/01.png", (56, 56))]
+    right = square("cat", (0, 0, 8, 8))
+    path = write_coco(tmp_path / "sam.json", images, [[right], [damaged("dog")]])
+    with pytest.raises(ProblemsError, match="1 photo with regions that can't be drawn"):
+        taken(path, data, tmp_path / "in")
+    assert not (tmp_path / "in").exists()
+    write_coco(path, images, [[right], [square("dog", (0, 0, 8, 8))]])
+    assert taken(path, data, tmp_path / "in").manifest.counts["photos"] == 2
 
 
 def test_a_photo_in_several_files_has_the_regions_of_all(tmp_path, data):

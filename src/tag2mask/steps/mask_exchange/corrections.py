@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tag2mask.artifacts.files import make_folder
+from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.items import item_path
 from tag2mask.data.corrections.decisions import DECISIONS, Decision
 from tag2mask.data.corrections.folder import CORRECTIONS
-from tag2mask.data.corrections.writing import open_corrections
+from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
 from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask
@@ -43,7 +44,7 @@ def import_corrections(
 ) -> ImportedCorrections:
     """Write a verdict ``corrected`` and the mask of each photo; tags that were corrected stay so.
 
-    Nothing is written unless all masks fit the data.
+    Nothing is written unless all masks fit the data and can be drawn.
 
     Args:
         files: the masks.
@@ -57,20 +58,34 @@ def import_corrections(
         RunFolderError: it can't be written.
     """
     classes = read_classes(data.path)
-    make_folder(out)
-    photos: list[str] = []
-    with (
-        open_corrections(out, classes) as writer,
-        tempfile.TemporaryDirectory(prefix=".import-", dir=out) as temporary,
-    ):
-        made = import_masks(files, data, options, Path(temporary) / "masks")
-        for sample in (s for split in SPLITS for s in read_index(data.path, split)):
-            mask = item_path(made.path / "masks", sample.id, ".png")
-            if not mask.is_file():
-                continue
-            before = writer.decisions.get(sample.id, Decision(sample.id))
-            # The run's mask that it was compared with isn't known.
-            decision = replace(before, verdict="corrected", origin="import", time="", looked_at="")
-            writer.write(decision, read_mask(mask, len(classes)))
-            photos.append(sample.id)
-        return ImportedCorrections(tuple(photos), made.manifest.metrics.get("warnings", ()))
+    if (out / DECISIONS).is_file():
+        with open_corrections(out, classes):  # before the masks are drawn, which may take long
+            pass
+    with _temporary_folder(out) as temporary:
+        made = import_masks(files, data, options, temporary / "masks")
+        with open_corrections(out, classes) as writer:
+            photos = tuple(_write_all(writer, made.path / "masks", data))
+        return ImportedCorrections(photos, made.manifest.metrics.get("warnings", ()))
+
+
+@contextmanager
+def _temporary_folder(out: Path) -> Iterator[Path]:
+    """Make a folder in the corrections or, where there are none yet, in the nearest folder."""
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    with readable_os_errors(place):
+        temporary = tempfile.TemporaryDirectory(prefix=".import-", dir=place)
+    with temporary as name:
+        yield Path(name)
+
+
+def _write_all(writer: CorrectionsWriter, masks: Path, data: PreparedData) -> Iterator[str]:
+    """Write the decision and the mask of each photo that has one; yield its id."""
+    for sample in (s for split in SPLITS for s in read_index(data.path, split)):
+        mask = item_path(masks, sample.id, ".png")
+        if not mask.is_file():
+            continue
+        before = writer.decisions.get(sample.id, Decision(sample.id))
+        # The run's mask that it was compared with isn't known.
+        decision = replace(before, verdict="corrected", origin="import", time="", looked_at="")
+        writer.write(decision, read_mask(mask, len(writer.classes)))
+        yield sample.id

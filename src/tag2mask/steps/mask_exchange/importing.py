@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.files import file_digest
 from tag2mask.artifacts.handles import IMPORTED, PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
@@ -20,7 +22,14 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id, tag_id_of_mask
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import write_mask
-from tag2mask.errors import DataError, ProblemsError, first_few, nearest_hint
+from tag2mask.errors import (
+    DataError,
+    ProblemsError,
+    RunFolderError,
+    counted,
+    first_few,
+    nearest_hint,
+)
 from tag2mask.formats.annotations import Region
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.steps.mask_exchange.import_counts import ImportCounts
@@ -62,20 +71,16 @@ def import_masks(
 
     Raises:
         ProblemsError: naming every photo that isn't in the data or has another size, and every
-            label that is no class.
+            label that is no class; or every photo with a damaged region. Nothing is left of a
+            folder that didn't exist.
         DataError: the files can't be read.
         RunFolderError: ``out`` was made from other files or settings, or can't be written.
     """
     classes = read_classes(data.path)
     photos = DataPhotos(data, classes, options.names)
     found = photos.check(files)
-    with step_folder(
-        PseudoMaskFolder,
-        out,
-        section={IMPORTED: options.made_by, **_section(options)},
-        inputs={"masks": files.fingerprint, "labels": found.labels},
-        coverage={"data": data},
-    ) as step:
+    inputs = {"masks": files.fingerprint, "labels": found.labels}
+    with _import_folder(out, options, inputs, data) as step:
         if step.complete:
             return step.handle
         use_split(out, decide_split(out, found.times, begun=not step.journal.is_empty()))
@@ -92,6 +97,33 @@ def import_masks(
             },
             skipped=_skipped(photos, found),
         )
+
+
+@contextmanager
+def _import_folder(
+    out: Path, options: ImportOptions, inputs: Mapping[str, str], data: PreparedData
+) -> Iterator[Step[PseudoMaskFolder]]:
+    """Open the folder to write.
+
+    Where masks can't be drawn, a folder that this call has begun is removed: once the files are
+    corrected, it would be one of other files.
+    """
+    begun = False
+    try:
+        with step_folder(
+            PseudoMaskFolder,
+            out,
+            section={IMPORTED: options.made_by, **_section(options)},
+            inputs=inputs,
+            coverage={"data": data},
+        ) as step:
+            begun = not step.resumed
+            yield step
+    except DataError:
+        if begun:
+            with suppress(RunFolderError):  # the first error is the one to be shown
+                remove_step_folder(PseudoMaskFolder, out)
+        raise
 
 
 def _skipped(photos: DataPhotos, found: MatchedPhotos) -> list[str]:
@@ -139,7 +171,7 @@ def _write_masks(
             bar.advance()
     if problems:
         raise ProblemsError(
-            f"{len(problems)} photos with regions that can't be drawn",
+            f"{counted(len(problems), 'photo', 'photos')} with regions that can't be drawn",
             problems,
             where=files.places[0],
             fix="Correct or remove them.",
