@@ -8,9 +8,9 @@ they are asked for, so neither side holds those of a whole data set.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from tag2mask.classes import name_kind
 
 IGNORE_LABEL = "ignore"
 """Label of a region whose pixels are neither a class nor background for sure: 255 in masks."""
+PHOTO_ID = "photo_id"
+"""Member or column of exported files with the id of a photo."""
 RegionKind = Literal["mask", "polygon", "box"]
 """How a tool stored a region; a box has no mask."""
 
@@ -53,6 +55,8 @@ class AnnotatedPhoto:
         split: name of the split as the file writes it, such as ``valid``; None: none.
         tags: image-level labels.
         regions: labeled parts, in the order of the file.
+        id: the photo's id in the data that its mask was exported from; None: not in the file. The
+            name of an exported photo may mean another photo of that data.
     """
 
     file_name: str
@@ -60,6 +64,7 @@ class AnnotatedPhoto:
     split: str | None
     tags: tuple[str, ...]
     regions: tuple[Region, ...]
+    id: str | None = None
 
 
 class ShownLabels(NamedTuple):
@@ -129,6 +134,12 @@ class ExportResult:
     photos: int
     left_out_pixels: int = 0
     notes: tuple[str, ...] = ()
+
+
+def exported_id(values: Mapping[str, Any]) -> str | None:
+    """Return the id that an export of this package has written among the values of a photo."""
+    id = values.get(PHOTO_ID)
+    return id if isinstance(id, str) else None
 
 
 def score_of(value: object) -> float | None:

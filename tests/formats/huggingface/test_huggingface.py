@@ -30,7 +30,7 @@ def test_round_trip(tmp_path_factory, drawn):
     assert len(read) == len(drawn)
     for photo, mask in zip(photos, drawn, strict=True):
         found = read[f"{photo.split}/images/{photo.file_name}"]
-        assert found.split == photo.split and found.size == photo.size
+        assert (found.split, found.size, found.id) == (photo.split, photo.size, photo.id)
         np.testing.assert_array_equal(combined(found), mask)
 
 
@@ -38,7 +38,11 @@ def test_the_files(tmp_path):
     mask = np.array([[0, 1, 255]], np.uint8)
     write_huggingface([masked_photo("x/ü.jpg", mask)], CLASSES, tmp_path)
     [row] = (tmp_path / "train/metadata.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(row) == {"file_name": "images/x/ü.jpg", "mask_file_name": "masks/x/ü.png"}
+    assert json.loads(row) == {
+        "file_name": "images/x/ü.jpg",
+        "mask_file_name": "masks/x/ü.png",
+        "photo_id": "x/ü",
+    }
     with Image.open(tmp_path / "train/masks/x/ü.png") as image:
         assert image.mode == "L" and np.asarray(image).tolist() == mask.tolist()
     assert (tmp_path / "classes.txt").read_text(encoding="utf-8").split("\n")[0] == "background"

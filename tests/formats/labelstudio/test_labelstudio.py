@@ -31,7 +31,7 @@ def test_round_trip(tmp_path_factory, drawn):
     read = list(read_labelstudio(out / "tasks.json"))
     assert len(read) == len(drawn)
     for photo, mask, found in zip(photos, drawn, read, strict=True):
-        assert found.split == photo.split
+        assert (found.split, found.id) == (photo.split, photo.id)
         if known(mask).any():
             assert found.size == photo.size
             np.testing.assert_array_equal(combined(found), known(mask))
@@ -136,6 +136,7 @@ def test_which_annotations_count(tmp_path):
             task("e", annotations=[{"result": []}], predictions=[made("cat")]),
             task("f", annotations=[], predictions=[]),
             task("g", annotations=[made("cat", was_cancelled=True)]),
+            task("h", annotations=[made("cat", was_cancelled=True)], predictions=[made("dog")]),
         ],
     )
     assert {photo.file_name: photo.tags for photo in read} == {

@@ -4,14 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from mask_folders import write_images
+from mask_folders import write_images, write_step
 
-from small_runs import NAMES, invoke
+from small_runs import NAMES, invoke, prepared, write_table
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.folder import read_corrections
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.steps.mask_exchange.export import export_masks
 from tag2mask.steps.mask_exchange.importing import DRAWN, ImportOptions, import_masks
-from tag2mask.steps.mask_exchange.readers import find_mask_files
+from tag2mask.steps.mask_exchange.readers import READERS, find_mask_files
+from tag2mask.steps.mask_exchange.sources import open_masks
+from tag2mask.steps.mask_exchange.targets import TARGETS
 
 CLASSES = ClassSet(NAMES)
 MASK = np.ones((48, 64), np.uint8)
@@ -137,3 +140,18 @@ def test_a_change_of_what_has_no_pixels_is_noticed(tmp_path, data):
     (root / f"Annotations/{UNMASKED}.xml").unlink()
     with pytest.raises(RunFolderError, match="input labels: "):
         taken(root, data, tmp_path / "in")
+
+
+@pytest.mark.parametrize("name", sorted({*TARGETS} & {*READERS}))
+def test_an_export_comes_back_on_its_own_photo(tmp_path, name):
+    """Exports put photos into folders, whose names those of the data may have, too."""
+    masks = {"a": MASK, "images/a": 2 * MASK, "train/a": 3 * MASK, "train/images/a": MASK}
+    for id in masks:
+        write_images(tmp_path / "photos", {id: MASK})
+    write_table(tmp_path / "photos", [[f"{id}.png", "cat", "train"] for id in masks])
+    (tmp_path / "photos/classes.txt").write_text("\n".join(NAMES))
+    data = prepared(tmp_path / "photos", tmp_path / "prepare")
+    for id, mask in masks.items():
+        source = open_masks(write_step(tmp_path / f"{id}-step", {id: mask}, data).path)
+        export_masks(source, TARGETS[name], tmp_path / f"{id}-out")
+        assert _names(taken(tmp_path / f"{id}-out", data, tmp_path / f"{id}-in")) == {f"{id}.png"}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tag2mask.artifacts.items import path_problem
 from tag2mask.classes import BACKGROUND, IGNORE, name_kind
 from tag2mask.errors import DataError
-from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, label_text
+from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, exported_id, label_text
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import inner_folders
 from tag2mask.formats.pixels.gray_masks import value_regions
@@ -190,11 +190,12 @@ def _photo(root: Path, labels: Mapping[int, str | None] | None, row: _Row) -> An
     split = values.get("split") or _split(name)
     split = split if isinstance(split, str) else None
     tags = _tags(row, values)
+    id = exported_id(values)
     if not values.get(MASK) or labels is None:
-        return AnnotatedPhoto(name, None, split, tags, ())
+        return AnnotatedPhoto(name, None, split, tags, (), id)
     mask = root / (row.folder + _path(row, values[MASK], MASK))
     size, regions = value_regions(mask, labels)
-    return AnnotatedPhoto(name, size, split, tags, regions)
+    return AnnotatedPhoto(name, size, split, tags, regions, id)
 
 
 def _path(row: _Row, text: object, key: str) -> str:

@@ -10,7 +10,7 @@ from typing import IO
 
 from tag2mask.artifacts.files import atomic_write, write_text
 from tag2mask.classes import ClassSet
-from tag2mask.formats.annotations import ExportResult, MaskedPhoto
+from tag2mask.formats.annotations import PHOTO_ID, ExportResult, MaskedPhoto
 from tag2mask.formats.huggingface.reading import CLASSES, FILE, MASK, METADATA
 from tag2mask.formats.photo_names import stem_path
 from tag2mask.formats.pixels.gray_masks import write_gray
@@ -36,7 +36,7 @@ def write_huggingface(photos: Iterable[MaskedPhoto], classes: ClassSet, out: Pat
                 files[photo.split] = stack.enter_context(path.open("w", encoding="utf-8"))
             mask = f"masks/{stem_path(photo.file_name)}.png"
             write_gray(out / photo.split / mask, photo.mask())
-            row = {FILE: f"images/{photo.file_name}", MASK: mask}
+            row = {FILE: f"images/{photo.file_name}", MASK: mask, PHOTO_ID: photo.id}
             files[photo.split].write(f"{json.dumps(row, ensure_ascii=False)}\n")
             count += 1
         for file in files.values():

@@ -9,8 +9,7 @@
       "choice": "dog", "tag": [{"rle": [...], "brushlabels": ["dog"], ...}], "annotator": 1}]
 
 A task's photo has what all its annotations say, or the one marked as ground truth. Predictions
-count where there is no annotation. Tasks with neither, or that were skipped, are left out: nobody
-has looked.
+count where there is no annotation. Tasks with neither, or that everybody skipped, are left out.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from tag2mask.formats.annotations import (
     AnnotatedPhoto,
     Region,
     RegionKind,
+    exported_id,
     label_text,
     score_of,
 )
@@ -115,6 +115,7 @@ def _photo(path: Path, task: ArrayItem) -> AnnotatedPhoto | None:
             split if isinstance(split, str) else None,
             tuple(dict.fromkeys(tags)),
             tuple(regions),
+            exported_id(data),
         )
     except (TypeError, AttributeError, KeyError, ValueError, OverflowError) as error:
         number = task.value.get("id", "?") if isinstance(task.value, dict) else "?"
@@ -125,12 +126,9 @@ def _results(task: dict[str, Any]) -> list[_Result] | None:
     """Return what annotators made of a task; None where nobody has labeled it."""
     if not isinstance(task.get("data"), dict):
         return _min_results(task)
-    found: list[dict[str, Any]] = []
-    for key in _ANNOTATIONS:
-        given = [entry for entry in task.get(key) or () if not entry.get("was_cancelled")]
-        found = [entry for entry in given if entry.get("ground_truth")] or given
-        if found:
-            break
+    entries = next(filter(None, (task.get(key) for key in _ANNOTATIONS)), ())
+    given = [entry for entry in entries if not entry.get("was_cancelled")]
+    found = [entry for entry in given if entry.get("ground_truth")] or given
     if not found:
         return None
     return [

@@ -19,7 +19,7 @@ import numpy as np
 
 from tag2mask.artifacts.files import atomic_write, write_text
 from tag2mask.classes import IGNORE, ClassSet, mask_id
-from tag2mask.formats.annotations import ExportResult, MaskedPhoto
+from tag2mask.formats.annotations import PHOTO_ID, ExportResult, MaskedPhoto
 from tag2mask.formats.labelstudio.brush_rle import encode_brush
 
 TASKS = "tasks.json"
@@ -76,7 +76,8 @@ def _task(
     if photo.score is not None:
         prediction["score"] = photo.score
     address = prefix + quote(f"images/{photo.file_name}")
-    return {"data": {_IMAGE: address, "split": photo.split}, "predictions": [prediction]}
+    data = {_IMAGE: address, "split": photo.split, PHOTO_ID: photo.id}
+    return {"data": data, "predictions": [prediction]}
 
 
 def _region(

@@ -69,6 +69,10 @@ class DataPhotos:
             return [name]
         return [self._paths[path] for path in self._addressed.find(name)]
 
+    def _ids(self, photo: AnnotatedPhoto) -> list[str]:
+        """Return the ids of the photos that a photo of the files may be."""
+        return [photo.id] if photo.id in self.samples else self.find(photo.file_name)
+
     def size_of(self, name: str) -> tuple[int, int]:
         """Return the (width, height) of a photo of the data.
 
@@ -152,7 +156,7 @@ class DataPhotos:
 
     def _problem(self, photo: AnnotatedPhoto, taken: Mapping[str, str]) -> tuple[str, str]:
         """Return why a photo can't be taken in, or an empty text and its id."""
-        ids = self.find(photo.file_name)
+        ids = self._ids(photo)
         if not ids:
             return f"photo {photo.file_name!r} is not in the data", ""
         if len(ids) > 1:

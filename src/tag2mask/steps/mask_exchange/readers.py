@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from tag2mask.formats.ultralytics.yolo import SizeOf, label_files, read_yolo
 from tag2mask.formats.voc.label_map import LABEL_MAP
 from tag2mask.formats.voc.reading import read_voc
 from tag2mask.formats.voc.writing import MASKS as VOC_MASKS
+from tag2mask.steps.mask_exchange.exported_ids import exported_ids
 from tag2mask.steps.mask_exchange.sources import SourceMask, open_masks
 
 PNG = "png"
@@ -261,7 +262,7 @@ def find_mask_files(
             "--annotations is for COCO's lists of results", where=path, fix="Leave it out."
         )
     for name, places in fitting.items():
-        return _of_files(name, places, lists)
+        return _of_files(name, places, lists, exported_ids(name, path))
     if path.is_file() or of not in (None, PNG):
         raise DataError(
             f"no masks of the format {of}" if of else "masks of no known format",
@@ -271,15 +272,22 @@ def find_mask_files(
     return _of_images(path, classes, class_file)
 
 
-def _of_files(name: str, places: list[Path], lists: Sequence[Path]) -> MaskFiles:
-    """Return the masks of files of a format."""
+def _of_files(
+    name: str, places: list[Path], lists: Sequence[Path], id_of: Callable[[str], str | None]
+) -> MaskFiles:
+    """Return the masks of files of a format; ``id_of`` returns ids by the names of photos."""
     reader = READERS[name]
     content = reader.content or (lambda place: [place])
 
     def photos(size_of: SizeOf) -> Iterator[AnnotatedPhoto]:
-        given: tuple[object, ...] = (size_of,) if reader.needs_sizes else ()
-        given += (lists,) if reader.takes_lists else ()
-        return (photo for place in places for photo in reader.read(place, *given))
+        given: list[object] = []
+        if reader.needs_sizes:
+            given.append(lambda photo: size_of(id_of(photo) or photo))
+        if reader.takes_lists:
+            given.append(lists)
+        for place in places:
+            for photo in reader.read(place, *given):
+                yield replace(photo, id=photo.id or id_of(photo.file_name))
 
     return MaskFiles(
         name,
