@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tag2mask.artifacts.files import digest, file_digest
+from tag2mask.artifacts.walking import files_under
 from tag2mask.errors import RunFolderError, WeightsError
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
@@ -52,9 +53,8 @@ def content_digest(places: Iterable[Path]) -> str:
     """
     total = hashlib.sha256()
     for place in places:
-        files = sorted(place.rglob("*")) if place.is_dir() else [place]
-        for file in files:
-            if file.is_file():
-                name = file.relative_to(place).as_posix() if place.is_dir() else file.name
-                total.update(f"{name}\0{file_digest(file)}\n".encode("utf-8", "surrogateescape"))
+        inside = place.is_dir()
+        for name in files_under(place) if inside else [place.name] * place.is_file():
+            file = place / name if inside else place
+            total.update(f"{name}\0{file_digest(file)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()

@@ -6,6 +6,8 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
+from tag2mask.artifacts.walking import files_under
+
 PHOTO_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
     | {".ppm", ".pgm", ".avif", ".heic", ".heif"}
@@ -32,13 +34,19 @@ def inner_folders(folder: Path) -> list[str]:
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
-    """Yield the paths of files below a folder, relative to it and sorted; not hidden ones."""
+    """Yield the paths of files below a folder, relative to it and sorted; not hidden ones.
+
+    Links are followed.
+
+    Raises:
+        RunFolderError: no permission to read a folder.
+    """
     if not is_folder(folder):
         return
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.suffix.lower() in suffixes and not any(p.startswith(".") for p in relative.parts):
-            yield relative.as_posix()
+    for relative in files_under(folder):
+        path = PurePosixPath(relative)
+        if path.suffix.lower() in suffixes and not any(p.startswith(".") for p in path.parts):
+            yield relative
 
 
 class PhotoNames:

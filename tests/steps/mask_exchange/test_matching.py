@@ -9,6 +9,7 @@ from mask_folders import write_images, write_step
 from small_runs import NAMES, invoke, prepared, write_table
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.folder import read_corrections
+from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.steps.mask_exchange.export import export_masks
 from tag2mask.steps.mask_exchange.importing import DRAWN, ImportOptions, import_masks
@@ -155,3 +156,17 @@ def test_an_export_comes_back_on_its_own_photo(tmp_path, name):
         source = open_masks(write_step(tmp_path / f"{id}-step", {id: mask}, data).path)
         export_masks(source, TARGETS[name], tmp_path / f"{id}-out")
         assert _names(taken(tmp_path / f"{id}-out", data, tmp_path / f"{id}-in")) == {f"{id}.png"}
+
+
+def test_folders_behind_links_are_read(tmp_path, data):
+    root = tmp_path / "set"
+    write_images(root / "masks/cat", {MASKED: 0 * MASK})
+    write_images(tmp_path / "elsewhere", {MASKED: 255 * MASK})
+    (root / "masks/dog").symlink_to(tmp_path / "elsewhere")
+    found = taken(root, data, tmp_path / "in")
+    assert found.manifest.metrics["format"] == "binary"
+    mask = read_mask(found.path / f"masks/{MASKED}.png", len(NAMES))
+    assert (mask == 1 + NAMES.index("dog")).all()
+    write_images(tmp_path / "elsewhere", {MASKED: 0 * MASK})
+    with pytest.raises(RunFolderError, match="input masks: "):
+        taken(root, data, tmp_path / "in")

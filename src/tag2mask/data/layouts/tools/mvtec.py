@@ -20,6 +20,8 @@ from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
+from tag2mask.formats.photo_names import files_below
+from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES
 
 _DRAWN = 0.5
 """Share of the photos that is drawn for validation."""
@@ -43,12 +45,12 @@ def read_mvtec_folder(folder: Path, options: SourceOptions) -> Inventory:
     draw = not (defects_in_training or chosen)
     if draw:
         photos = [replace(photo, split=None) for photo in photos]
-    truth = sorted((root / TRUTH).rglob("*.*"))
+    truth = files_below(root / TRUTH, MASK_SUFFIXES)
     source = AnnotatedSource(
         "mvtec",
         "the folders of train/ and test/",
         photos,
-        files_stamp(path for path in truth if path.is_file()),
+        files_stamp(root / TRUTH / name for name in truth),
         not_photos=(TRUTH,),
         photo_folder="",
         remarks=("train/ has no defects: the photos of train/ and test/ count as one set",)
