@@ -1,8 +1,10 @@
 """Names of classes as files write them: what is no text is never turned into one."""
 
+import math
+
 import pytest
 
-from tag2mask.formats.annotations import Region, ShownLabels, label_text
+from tag2mask.formats.annotations import Region, ShownLabels, label_text, score_of
 
 
 @pytest.mark.parametrize(("value", "text"), [("dog", "dog"), (" a", " a"), (7, "7"), (1.5, "1.5")])
@@ -41,3 +43,13 @@ def test_a_photo_has_a_mask_where_all_its_labels_have_pixels(tags, regions, expe
     for region in regions:
         one_by_one = one_by_one.plus((), [region])
     assert one_by_one.has_mask == expected
+
+
+@pytest.mark.parametrize(("value", "score"), [(None, None), ("", None), (1, 1), ("0.25", 0.25)])
+def test_scores(value, score):
+    assert score_of(value) == score
+
+
+@pytest.mark.parametrize("value", ["0,9", "90%", "nan", float("nan"), True, [0.9], {}, 10**400])
+def test_scores_that_are_no_numbers_arent_missing(value):
+    assert math.isnan(score_of(value))

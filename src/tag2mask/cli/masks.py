@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,17 @@ _Classes = Annotated[
 ]
 
 
+def _number(value: float | None) -> float | None:
+    """Return a value that can be compared.
+
+    Raises:
+        typer.BadParameter: NaN, with which every comparison is false.
+    """
+    if value is not None and isnan(value):
+        raise typer.BadParameter("nan is no number")
+    return value
+
+
 def import_(
     files: Annotated[
         Path, typer.Argument(metavar="FILES", help="File or folder of masks of another tool.")
@@ -76,7 +88,10 @@ def import_(
         ),
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="Leave out regions with a lower score.")
+        float | None,
+        typer.Option(
+            metavar="SCORE", callback=_number, help="Leave out regions with a lower score."
+        ),
     ] = None,
     gate_by_tags: Annotated[
         bool,

@@ -8,6 +8,7 @@ they are asked for, so neither side holds those of a whole data set.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -31,7 +32,8 @@ class Region:
 
     Attributes:
         label: its class, as the file writes it.
-        score: confidence of the model that made it; None: drawn, or the file has none.
+        score: confidence of the model that made it; None: drawn, or the file has none; NaN: what
+            the file has is no number.
         kind: how the file stores it.
         mask: returns bool (h, w), as large as the photo; None for a box. It reads the file again,
             so that the regions of a whole data set take little memory, and raises a `DataError`
@@ -143,14 +145,20 @@ def exported_id(values: Mapping[str, Any]) -> str | None:
 
 
 def score_of(value: object) -> float | None:
-    """Return a score as files write it, as a number or as text; None: there is none."""
+    """Return a score as files write it, a number or a text.
+
+    Returns:
+        None: there is none. NaN: it is no number, such as ``0,9`` or ``90%``. That is no error of
+        the file: only who compares scores needs them.
+    """
+    if value is None or value == "":
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
+        return math.nan
     try:
-        score = float(value)
+        return float(value)
     except (ValueError, OverflowError):
-        return None
-    return score if score == score else None
+        return math.nan
 
 
 def label_text(value: object) -> str:

@@ -148,47 +148,6 @@ def test_everything_that_doesnt_fit_is_named_at_once(tmp_path, data):
     )
 
 
-def test_labels_are_mapped_or_left_out(tmp_path, data):
-    objects = [[square("Katze", (0, 0, 8, 8)), square("sky", (8, 8, 8, 8))]]
-    path = write_coco(
-        tmp_path / "sam.json", [("/data/upload/1/0123abcd-00.png", (64, 48))], objects
-    )
-    names = {"Katze": "cat", "sky": "", "skye": ""}
-    found = taken(path, data, tmp_path / "in", names=names)
-    [warning] = found.manifest.metrics["warnings"]
-    assert warning == "--map skye=: no region has this label; did you mean 'sky'?"
-    mask = read(found.path, "a/00")
-    assert (mask[:8, :8] == 1).all() and (mask == 1).sum() == 64 == (mask != 0).sum()
-
-
-def test_low_scores_and_classes_against_the_tags_are_left_out(tmp_path, data):
-    """Photo a/00 has the tag cat alone."""
-    objects = [
-        [
-            square("cat", (0, 0, 8, 8), score=0.9),
-            square("dog", (0, 0, 4, 4), score=0.95),
-            square("cat", (20, 20, 8, 8), score=0.1),
-        ]
-    ]
-    path = write_coco(tmp_path / "sam.json", [("a/00.png", (64, 48))], objects)
-    found = taken(path, data, tmp_path / "in", min_score=0.5)
-    mask = read(found.path, "a/00")
-    assert (mask[:4, :4] == 2).all() and (mask == 1).sum() == 48
-    metrics = found.manifest.metrics
-    assert metrics["left_out"] == {"low_scores": 1, "dropped_pixels": 16, "regions": 2}
-    assert "1 mask shows classes that the photo's tags exclude (a/00 (dog))" in " ".join(
-        metrics["warnings"]
-    )
-    found = taken(path, data, tmp_path / "gated", min_score=0.5, gate_by_tags=True)
-    mask = read(found.path, "a/00")
-    assert (mask[:8, :8] == 1).all() and (mask == 2).sum() == 0
-    left_out = found.manifest.metrics["left_out"]
-    assert left_out["gated_regions"] == left_out["gated_photos"] == 1
-    assert "1 region of 1 photo left out: the photo's tags exclude" in " ".join(
-        found.manifest.metrics["warnings"]
-    )
-
-
 def test_nothing_is_left_of_masks_that_cant_be_drawn(tmp_path, data):
     """The folder would be one of other files once they are corrected."""
     images = [("a/00.png", (64, 48)), ("b/01.png", (56, 56))]

@@ -15,6 +15,7 @@ class ImportCounts:
     Attributes:
         regions: that were drawn.
         low_scores: with too low a score.
+        unscored: without a score, where scores were compared.
         gated_regions: of classes that the photo's tags exclude, which were left out.
         gated_photos: of these regions.
         dropped_pixels: where regions of different classes overlap.
@@ -24,6 +25,7 @@ class ImportCounts:
 
     regions: int = 0
     low_scores: int = 0
+    unscored: int = 0
     gated_regions: int = 0
     gated_photos: int = 0
     dropped_pixels: int = 0
@@ -52,6 +54,9 @@ class ImportCounts:
         if self.low_scores:
             what = counted(self.low_scores, "region", "regions")
             found.append(f"{what} with a score below {min_score:g}, left out")
+        if self.unscored:
+            what = counted(self.unscored, "region has", "regions have")
+            found.append(f"{what} no score, drawn whatever --min-score is")
         if self.gated_regions:
             what = counted(self.gated_regions, "region", "regions")
             where = counted(self.gated_photos, "photo", "photos")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ class ImportOptions:
     Attributes:
         made_by: `DRAWN`, or `MODEL` and a name.
         names: our class by their label; an empty one leaves the label out.
-        min_score: regions with a lower score are left out; None: none are.
+        min_score: regions with a lower score are left out, those without a score are not; None:
+            none are.
         gate_by_tags: regions of classes that the photo's tags lack are left out.
     """
 
@@ -210,12 +212,13 @@ def _drawn(
     """Draw the regions of a photo that have scores and tags that allow it; count the others.
 
     Raises:
-        DataError: one is damaged, or of another size.
+        DataError: one is damaged, of another size, or its score can't be compared.
     """
     least = options.min_score
     kept = [region for region in regions if _is_kept(region, least, counts)]
     allowed = {mask_id(tag) for tag in sample.tags} | {BACKGROUND, IGNORE}
-    merger = RegionMerger(sample.size, scored=all(region.score is not None for region in kept))
+    scored = all(region.score is not None and not isnan(region.score) for region in kept)
+    merger = RegionMerger(sample.size, scored=scored)
     gated, shown = 0, set()
     for region in kept:
         value = photos.value(region.label)
@@ -236,11 +239,24 @@ def _drawn(
 
 
 def _is_kept(region: Region, least: float | None, counts: ImportCounts) -> bool:
-    """Return whether a region is drawn, before the photo's tags are compared."""
-    if least is not None and region.score is not None and region.score < least:
-        counts.low_scores += 1
-        return False
-    return True
+    """Return whether a region is drawn, before the photo's tags are compared.
+
+    Raises:
+        DataError: its score is no number.
+    """
+    if least is None:
+        return True
+    if region.score is None:
+        counts.unscored += 1
+        return True
+    if isnan(region.score):
+        raise DataError(
+            f"the score of a region ({region.label}) is no number, so that --min-score can't be "
+            "compared with it",
+            fix="Write scores such as 0.9.",
+        )
+    counts.low_scores += region.score < least
+    return region.score >= least
 
 
 def _unused_names(options: ImportOptions, found: MatchedPhotos) -> list[str]:
