@@ -22,6 +22,8 @@ IGNORE_LABEL = "ignore"
 """Label of a region whose pixels are neither a class nor background for sure: 255 in masks."""
 PHOTO_ID = "photo_id"
 """Member or column of exported files with the id of a photo."""
+SizeOf = Callable[[str], tuple[int, int]]
+"""Returns the (width, height) of a photo, px, by its name in a file."""
 RegionKind = Literal["mask", "polygon", "box"]
 """How a tool stored a region; a box has no mask."""
 

@@ -30,12 +30,12 @@ def test_scores_crowds_boxes_and_kinds(tmp_path):
     ]
     path = write_instances(tmp_path / "a.json", annotations, width=3, height=2)
     [photo] = read_coco(path)
-    found = [(region.label, region.score, region.kind) for region in photo.regions]
+    found = [(region.label, str(region.score), region.kind) for region in photo.regions]
     assert found == [
-        ("dog", 0.25, "mask"),
-        ("ignore", None, "mask"),
-        ("dog", None, "polygon"),
-        ("dog", None, "box"),
+        ("dog", "0.25", "mask"),
+        ("ignore", "nan", "mask"),
+        ("dog", "nan", "polygon"),
+        ("dog", "nan", "box"),
     ]
     assert photo.regions[3].mask is None
     assert np.array_equal(photo.regions[0].mask(), [[False, True, True], [False, True, True]])
@@ -49,6 +49,26 @@ def test_a_photo_without_size(tmp_path):
     assert photo.size is None and photo.regions[0].mask().shape == (2, 3)
     with pytest.raises(DataError, match=r"annotation 1\).*width and height"):
         photo.regions[1].mask()
+    [photo] = read_coco(path, {"a.jpg": (4, 3)}.__getitem__)
+    assert photo.regions[0].mask().shape == (2, 3)  # of the code; who draws compares them
+    assert photo.regions[1].mask().shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("written", "crowd"),
+    [(0, False), ("0", False), (False, False), (None, False), (1, True), ("1", True), (True, True)],
+)
+def test_crowds_as_numbers_texts_and_flags(tmp_path, written, crowd):
+    path = write_instances(tmp_path / "a.json", [{"segmentation": CODE, "iscrowd": written}])
+    [photo] = read_coco(path)
+    assert [region.label for region in photo.regions] == ["ignore" if crowd else "dog"]
+
+
+@pytest.mark.parametrize("written", ["yes", 2, [1]])
+def test_a_crowd_that_is_neither_is_named(tmp_path, written):
+    path = write_instances(tmp_path / "a.json", [{"segmentation": CODE, "iscrowd": written}])
+    with pytest.raises(DataError, match="annotations item 1 is damaged: its iscrowd is"):
+        read_coco(path)
 
 
 @pytest.mark.parametrize(

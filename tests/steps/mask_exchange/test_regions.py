@@ -1,5 +1,7 @@
 """Which regions of imported photos are drawn: labels, scores and tags."""
 
+import json
+
 import numpy as np
 import pytest
 from coco_files import square, write_coco
@@ -100,3 +102,18 @@ def test_a_threshold_that_is_no_number_is_refused(tmp_path, data):
     words = ["masks", "import", path, "--data", data.path, "--out", tmp_path / "in", "--drawn"]
     done = invoke(*words, "--min-score", "nan")
     assert done.exit_code != 0 and "nan is no number" in done.stderr
+
+
+@pytest.mark.parametrize("results", [False, True])
+def test_polygons_of_files_without_sizes(tmp_path, data, results):
+    """The data has the size of each photo."""
+    path = write_coco(tmp_path / "sam.json", IMAGES, [[square("cat", (56, 40, 8, 8))]])
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        del image["width"], image["height"]
+    if results:
+        [annotation] = content["annotations"]
+        content = [annotation | {"file_name": "a/00.png"}]
+    path.write_text(json.dumps(content))
+    found = taken(path, data, tmp_path / "in", names={"1": "cat"})
+    assert (read(found.path, "a/00")[40:, 56:] == 1).all()

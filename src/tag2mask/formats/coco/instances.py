@@ -162,6 +162,20 @@ def coco_id(value: Any) -> CocoId:
     raise ValueError(f"the id {value!r} is neither a number nor text")
 
 
+def is_crowd(annotation: Any) -> bool:
+    """Return whether an annotation is of a group, by its ``iscrowd``: some tools write it as text.
+
+    Raises:
+        ValueError: neither 0 nor 1.
+    """
+    value = annotation.get("iscrowd")
+    if value is None or value in (0, "0"):
+        return False
+    if value in (1, "1"):
+        return True
+    raise ValueError(f"its iscrowd is {value!r}, neither 0 nor 1")
+
+
 def sort_ids(ids: Iterable[CocoId]) -> list[CocoId]:
     """Return ids in order: numbers first, then text."""
     return sorted(ids, key=lambda key: (isinstance(key, str), key))
@@ -211,6 +225,7 @@ def _add_outline(file: CocoFile, key: CocoId, item: ArrayItem) -> None:
     outlines = file.outlines.setdefault(key, CocoOutlines())
     outlines.places.append(ByteRange(item.start, len(item.raw)))
     outlines.checksum = zlib.crc32(item.raw, outlines.checksum)
+    is_crowd(item.value)
     segmentation = item.value.get("segmentation")
     if not has_area(segmentation):
         outlines.missing += 1

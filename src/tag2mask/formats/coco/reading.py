@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,60 +12,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.errors import DataError, ProblemsError
-from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, Region, score_of
+from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, Region, SizeOf, score_of
 from tag2mask.formats.coco.instances import (
     ByteRange,
     CocoFile,
     CocoOutlines,
     coco_id,
+    is_crowd,
     read_coco_file,
 )
 from tag2mask.formats.coco.outlines import draw_outline, has_area
 from tag2mask.formats.text_files.readable import changed_file
 
 
-def read_coco(path: Path) -> Iterator[AnnotatedPhoto]:
+def read_coco(path: Path, size_of: SizeOf | None = None) -> Iterator[AnnotatedPhoto]:
     """Return the photos of a JSON file, in its order; outlines are drawn when asked for.
 
     Objects marked ``iscrowd`` have the label ``ignore``. A member ``score`` of an annotation is the
     region's.
 
+    Args:
+        path: the file.
+        size_of: returns the size of a photo, for polygons of photos whose size isn't in the file.
+
     Raises:
         DataError: not COCO JSON, cut off, or items that can't be used.
     """
-    return photos_of_file(read_coco_file(path))
+    return photos_of_file(read_coco_file(path), size_of)
 
 
-def photos_of_file(file: CocoFile) -> Iterator[AnnotatedPhoto]:
-    """Return the photos of a file that has been read, in its order.
+def photos_of_file(file: CocoFile, size_of: SizeOf | None) -> Iterator[AnnotatedPhoto]:
+    """Return the photos of a file that has been read, in its order; ``size_of`` as `read_coco`.
 
     Raises:
         ProblemsError: it has items that can't be used.
     """
     if file.problems:
         raise ProblemsError("COCO JSON with problems", file.problems, where=file.path)
-    return _photos(file)
+    return _photos(file, size_of)
 
 
-def _photos(file: CocoFile) -> Iterator[AnnotatedPhoto]:
+def _photos(file: CocoFile, size_of: SizeOf | None) -> Iterator[AnnotatedPhoto]:
     for key, image in file.images.items():
         height, width = image.size
         size = (width, height) if min(image.size) > 0 else None
+        otherwise = partial(size_of, image.file_name) if size_of else None
         places = file.outlines.get(key, CocoOutlines()).places
-        regions = tuple(_region(file, place, size) for place in places)
+        regions = tuple(_region(file, place, size, otherwise) for place in places)
         yield AnnotatedPhoto(image.file_name, size, None, (), regions)
 
 
-def _region(file: CocoFile, place: ByteRange, size: tuple[int, int] | None) -> Region:
+def _region(
+    file: CocoFile,
+    place: ByteRange,
+    size: tuple[int, int] | None,
+    otherwise: Callable[[], tuple[int, int]] | None,
+) -> Region:
     annotation = _read_annotation(file.path, place)
     label = file.categories[coco_id(annotation["category_id"])]
     segmentation = annotation.get("segmentation")
     score = score_of(annotation.get("score"))
-    label = IGNORE_LABEL if annotation.get("iscrowd") else label
+    label = IGNORE_LABEL if is_crowd(annotation) else label
     if not has_area(segmentation):
         return Region(label, score, "box", None)
     is_code = isinstance(segmentation, dict)
-    draw = partial(_draw, file.path, place, size)
+    draw = partial(_draw, file.path, place, size, otherwise)
     return Region(label, score, "mask" if is_code else "polygon", draw)
 
 
@@ -85,15 +96,28 @@ def _read_annotation(path: Path, place: ByteRange) -> Any:
         raise changed_file(path) from None
 
 
-def _draw(path: Path, place: ByteRange, size: tuple[int, int] | None) -> NDArray[np.bool_]:
+def _draw(
+    path: Path,
+    place: ByteRange,
+    size: tuple[int, int] | None,
+    otherwise: Callable[[], tuple[int, int]] | None,
+) -> NDArray[np.bool_]:
     """Draw the outline of an annotation.
 
+    Args:
+        path: the file.
+        place: of the annotation.
+        size: (width, height) of the photo, as the file gives it.
+        otherwise: returns the photo's size, for a polygon where the file doesn't.
+
     Raises:
-        DataError: it is damaged, or the file doesn't give the photo's size (width, height).
+        DataError: it is damaged, or nothing gives the photo's size.
     """
     annotation = _read_annotation(path, place)
     segmentation = annotation["segmentation"]
     try:
+        if size is None and otherwise is not None and not isinstance(segmentation, dict):
+            size = otherwise()
         if size is None:
             size = _size_of_code(segmentation)
         return draw_outline(segmentation, size[1], size[0])

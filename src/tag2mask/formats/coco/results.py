@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tag2mask.errors import counted, first_few
-from tag2mask.formats.annotations import AnnotatedPhoto, label_text
+from tag2mask.formats.annotations import AnnotatedPhoto, SizeOf, label_text
 from tag2mask.formats.coco.instances import (
     CocoFile,
     CocoImage,
@@ -44,7 +44,9 @@ def is_coco_results(path: Path) -> bool:
     )
 
 
-def read_coco_results(path: Path, lists: Sequence[Path] = ()) -> Iterator[AnnotatedPhoto]:
+def read_coco_results(
+    path: Path, lists: Sequence[Path] = (), size_of: SizeOf | None = None
+) -> Iterator[AnnotatedPhoto]:
     """Return the photos that a list has results of; outlines are drawn when asked for.
 
     Photos without any result are left out: nobody knows whether the model has seen them.
@@ -52,6 +54,7 @@ def read_coco_results(path: Path, lists: Sequence[Path] = ()) -> Iterator[Annota
     Args:
         path: the list.
         lists: COCO's JSON files with the photos and categories; none: see above.
+        size_of: as in `read_coco`.
 
     Raises:
         DataError: not such a list, or cut off.
@@ -68,7 +71,7 @@ def read_coco_results(path: Path, lists: Sequence[Path] = ()) -> Iterator[Annota
                 add_annotation(file, item)
     _check_listed(file)
     file.images = {key: image for key, image in file.images.items() if key in file.tags}
-    return photos_of_file(file)
+    return photos_of_file(file, size_of)
 
 
 def _add_list(file: CocoFile, path: Path) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tag2mask.artifacts.files import write_bytes
 from tag2mask.classes import IGNORE, ClassSet, tag_id_of_mask
 from tag2mask.errors import DataError, Tag2MaskError
-from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region
+from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region, SizeOf
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import stem_path
@@ -40,8 +40,6 @@ from tag2mask.formats.ultralytics.data_yaml import (
     write_data_yaml,
 )
 
-SizeOf = Callable[[str], tuple[int, int]]
-"""Returns the (width, height) of a photo, px, by its path in the data set."""
 _LABELS = "labels"
 _BOX, _TRIANGLE = 4, 6
 """Numbers of a box, and the fewest of a polygon."""

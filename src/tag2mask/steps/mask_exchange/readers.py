@@ -14,7 +14,7 @@ from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.layouts.tools.cvat import cvat_files
 from tag2mask.data.layouts.tools.labelme import is_labelme_folder
 from tag2mask.errors import DataError
-from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto
+from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, SizeOf
 from tag2mask.formats.binary import is_binary, read_binary
 from tag2mask.formats.coco.reading import read_coco
 from tag2mask.formats.coco.results import is_coco_results, read_coco_results
@@ -37,7 +37,7 @@ from tag2mask.formats.roboflow import read_roboflow, value_maps
 from tag2mask.formats.ultralytics.data_yaml import YAML_NAME
 from tag2mask.formats.ultralytics.semantic import mask_files as semantic_masks
 from tag2mask.formats.ultralytics.semantic import read_ultralytics
-from tag2mask.formats.ultralytics.yolo import SizeOf, label_files, read_yolo
+from tag2mask.formats.ultralytics.yolo import label_files, read_yolo
 from tag2mask.formats.voc.label_map import LABEL_MAP
 from tag2mask.formats.voc.reading import read_voc
 from tag2mask.formats.voc.writing import MASKS as VOC_MASKS
@@ -60,8 +60,8 @@ class Reader:
             nothing: it isn't of this format.
         read: yields the photos of one of them.
         content: returns the files and folders that have the masks of one of them; None: itself.
-        needs_sizes: ``read`` also takes the sizes of photos, which the files don't have.
-        takes_lists: ``read`` also takes files that list the photos and classes.
+        needs_sizes: ``read`` also takes ``size_of``: the sizes of photos, which the files may lack.
+        takes_lists: ``read`` also takes ``lists``: files that list the photos and classes.
         advice: what may help where the files don't fit the data and none of these is given.
     """
 
@@ -161,10 +161,11 @@ def _mvtec_places(path: Path) -> list[Path]:
 
 
 READERS: Mapping[str, Reader] = {
-    "coco": Reader(_coco_places, read_coco),
+    "coco": Reader(_coco_places, read_coco, needs_sizes=True),
     "coco-results": Reader(
         partial(_json_places, is_one=is_coco_results),
         read_coco_results,
+        needs_sizes=True,
         takes_lists=True,
         advice="A list of results has only the numbers of photos and classes: give the JSON that "
         "lists them (`images`, `categories`) as --annotations. ",
@@ -280,13 +281,11 @@ def _of_files(
     content = reader.content or (lambda place: [place])
 
     def photos(size_of: SizeOf) -> Iterator[AnnotatedPhoto]:
-        given: list[object] = []
+        given: dict[str, object] = {"lists": lists} if reader.takes_lists else {}
         if reader.needs_sizes:
-            given.append(lambda photo: size_of(id_of(photo) or photo))
-        if reader.takes_lists:
-            given.append(lists)
+            given["size_of"] = lambda photo: size_of(id_of(photo) or photo)
         for place in places:
-            for photo in reader.read(place, *given):
+            for photo in reader.read(place, **given):
                 yield replace(photo, id=photo.id or id_of(photo.file_name))
 
     return MaskFiles(

@@ -26,7 +26,7 @@ def test_masks_small_on_large_and_crowds_ignored(tmp_path):
         "train",
         {1: "a.jpg", 2: "b.jpg"},
         [
-            coco_annotation(1, 7, box(2, 2, 2, 2)),
+            coco_annotation(1, 7, box(2, 2, 2, 2), iscrowd="0"),
             coco_annotation(1, 3, box(0, 0, 6, 7)),
             coco_annotation(1, 7, {"size": [8, 10], "counts": code["counts"].decode()}, iscrowd=1),
         ],

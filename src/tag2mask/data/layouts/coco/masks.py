@@ -19,6 +19,7 @@ from tag2mask.formats.coco.instances import (
     CocoId,
     CocoOutlines,
     coco_id,
+    is_crowd,
 )
 from tag2mask.formats.coco.outlines import draw_outline
 
@@ -121,5 +122,5 @@ class CocoMaskDrawer:
                 where=path,
                 fix="List it in `categories`, or fix the annotation.",
             )
-        value = IGNORE if annotation.get("iscrowd") else self._values[category]
+        value = IGNORE if is_crowd(annotation) else self._values[category]
         return _DrawnObject(value, pixels)
