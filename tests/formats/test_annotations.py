@@ -4,12 +4,14 @@ import math
 
 import pytest
 
-from tag2mask.formats.annotations import Region, ShownLabels, label_text, score_of
+from tag2mask.formats.annotations import Region, ShownLabels, label_text, name_text, score_of
 
 
 @pytest.mark.parametrize(("value", "text"), [("dog", "dog"), (" a", " a"), (7, "7"), (1.5, "1.5")])
 def test_texts_and_numbers(value, text):
-    assert label_text(value) == text
+    """A file's name may begin with a space, a class is the same with and without."""
+    assert name_text(value) == text
+    assert label_text(value) == text.strip()
 
 
 @pytest.mark.parametrize(

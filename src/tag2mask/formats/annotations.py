@@ -164,9 +164,18 @@ def score_of(value: object) -> float | None:
 
 
 def label_text(value: object) -> str:
-    """Return the name of a class or photo as files write it: a text, or a number.
+    """Return the name of a class as files write it, a text or a number, without spaces around it.
 
-    >>> label_text(7)
+    Raises:
+        ValueError: as `name_text`.
+    """
+    return name_text(value).strip()
+
+
+def name_text(value: object) -> str:
+    """Return the name of a photo as files write it: a text, or a number.
+
+    >>> name_text(7)
     '7'
 
     Raises:

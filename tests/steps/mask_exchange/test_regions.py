@@ -117,3 +117,31 @@ def test_polygons_of_files_without_sizes(tmp_path, data, results):
     path.write_text(json.dumps(content))
     found = taken(path, data, tmp_path / "in", names={"1": "cat"})
     assert (read(found.path, "a/00")[40:, 56:] == 1).all()
+
+
+def test_spaces_around_labels_dont_matter(tmp_path, data):
+    path = write_coco(
+        tmp_path / "sam.json",
+        IMAGES,
+        [[square("cat ", (0, 0, 8, 8)), square(" Hund", (8, 8, 8, 8))]],
+    )
+    words = ["masks", "import", path, "--data", data.path, "--out", tmp_path / "in", "--drawn"]
+    done = invoke(*words, "--map", "Hund =dog")
+    assert done.exit_code == 3, done.stderr  # other photos have no mask
+    mask = read(tmp_path / "in", "a/00")
+    assert (mask == 1).sum() == (mask == 2).sum() == 64
+
+
+def test_spaces_around_labels_that_are_folders_dont_matter_to_map(tmp_path, data):
+    path = tmp_path / "set/masks/Katze /a/00.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(np.full((48, 64), 255, np.uint8)).save(path)
+    found = taken(tmp_path / "set", data, tmp_path / "in", names={"Katze ": "cat"})
+    assert (read(found.path, "a/00") == 1).all()
+    assert found.manifest.metrics["warnings"] == []
+
+
+def test_a_label_without_letters_isnt_left_out_silently(tmp_path, data):
+    path = write_coco(tmp_path / "sam.json", IMAGES, [[square(" ", (0, 0, 8, 8))]])
+    with pytest.raises(ProblemsError, match=r"label '' \(1 region\) is no class"):
+        taken(path, data, tmp_path / "in")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tag2mask.errors import DataError, counted, first_few
-from tag2mask.formats.annotations import label_text
+from tag2mask.formats.annotations import label_text, name_text
 from tag2mask.formats.coco.outlines import NO_EXTENT, Extent, has_area, outline_extent
 from tag2mask.formats.text_files.json_stream import ArrayItem, iterate_items
 from tag2mask.formats.text_files.readable import readable
@@ -189,7 +189,7 @@ def _add_item(file: CocoFile, item: ArrayItem) -> None:
         if key in file.images:
             raise ValueError(f"image id {key} is listed twice")
         size = _pixels(value, "height"), _pixels(value, "width")
-        file.images[key] = CocoImage(label_text(value["file_name"]), size)
+        file.images[key] = CocoImage(name_text(value["file_name"]), size)
     elif item.array == "categories":
         key = coco_id(value["id"])
         if key in file.categories:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tag2mask.errors import counted, first_few
-from tag2mask.formats.annotations import AnnotatedPhoto, SizeOf, label_text
+from tag2mask.formats.annotations import AnnotatedPhoto, SizeOf, name_text
 from tag2mask.formats.coco.instances import (
     CocoFile,
     CocoImage,
@@ -96,7 +96,7 @@ def _add_names(file: CocoFile, result: Any) -> None:
     """Name the photo and the category of a result by their ids."""
     image, category = coco_id(result["image_id"]), coco_id(result["category_id"])
     name = result.get("file_name")
-    name = str(image) if name is None else label_text(name)
+    name = str(image) if name is None else name_text(name)
     file.images.setdefault(image, CocoImage(name, (0, 0)))
     file.categories.setdefault(category, str(category))
 

@@ -262,5 +262,5 @@ def _names(value: Any, *, several: bool) -> tuple[str, ...]:
     elif isinstance(value, str) and several:
         value = re.split(r"[;|]" if re.search(r"[;|]", value) else ",", value)
     names = [] if value is None else value if isinstance(value, list) else [value]
-    texts = [label_text(name).strip() for name in names if name is not None]
+    texts = [label_text(name) for name in names if name is not None]
     return tuple(Counter(text for text in texts if text))

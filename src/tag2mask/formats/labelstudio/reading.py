@@ -158,7 +158,7 @@ def _min_results(task: dict[str, Any]) -> list[_Result]:
 def _choices(value: dict[str, Any]) -> list[str]:
     """Return the chosen image-level labels."""
     choices = value.get("choices") or []
-    return [label_text(c).strip() for c in ([choices] if isinstance(choices, str) else choices)]
+    return [label_text(c) for c in ([choices] if isinstance(choices, str) else choices)]
 
 
 def _regions(result: _Result, draw: Callable[[], NDArray[np.bool_]]) -> Iterator[Region]:

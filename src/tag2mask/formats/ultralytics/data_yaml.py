@@ -122,7 +122,7 @@ def class_names(content: Mapping[str, Any], file: Path) -> dict[int, str]:
 
 def _name_of(number: int, name: object, file: Path) -> str:
     try:
-        return label_text(name).strip()
+        return label_text(name)
     except ValueError as error:
         raise DataError(
             f"class {number} of `names`: {error}",

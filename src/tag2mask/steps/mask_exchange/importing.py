@@ -264,5 +264,5 @@ def _unused_names(options: ImportOptions, found: MatchedPhotos) -> list[str]:
     return [
         f"--map {label}={name}: no region has this label{nearest_hint(label, sorted(found.seen))}"
         for label, name in options.names.items()
-        if label not in found.seen
+        if label.strip() not in found.seen
     ]

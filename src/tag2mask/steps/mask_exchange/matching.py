@@ -30,7 +30,7 @@ class MatchedPhotos:
         without: ids of the photos whose labels have no pixels, so that they have no mask.
         labels: sha256 (hex) of the photos with the labels of their regions, which the files may
             have from others, such as a list of classes; and of ``without``.
-        seen: the labels of photos and regions.
+        seen: the labels of photos and regions, without spaces around them.
     """
 
     ids: dict[str, str] = field(default_factory=dict)
@@ -54,7 +54,8 @@ class DataPhotos:
 
     def __init__(self, data: PreparedData, classes: ClassSet, names: Mapping[str, str]) -> None:
         root = data_root(data.path)
-        self.classes, self._names = classes, names
+        self.classes = classes
+        self._names = {label.strip(): name for label, name in names.items()}
         self.samples: dict[str, Sample] = {
             sample.id: sample for split in SPLITS for sample in read_index(data.path, split)
         }
@@ -85,12 +86,16 @@ class DataPhotos:
         height, width = self.samples[ids[0]].size
         return width, height
 
+    def _named(self, label: str) -> str:
+        """Return our class for a label; spaces around it, as in names of folders, don't matter."""
+        return self._names.get(label.strip(), label)
+
     def value(self, label: str) -> int | None:
         """Return the value of a label in masks; `LEFT_OUT`; None: it is no class."""
-        name = self._names.get(label, label)
+        name = self._named(label)
         if name in self.classes.names:
             return mask_id(self.classes.tag_id(name))
-        if not name:
+        if not name and label.strip():
             return LEFT_OUT
         return {"background": BACKGROUND, "ignore": IGNORE}.get(name_kind(name))
 
@@ -100,10 +105,9 @@ class DataPhotos:
 
     def _shown(self, before: ShownLabels, photo: AnnotatedPhoto) -> ShownLabels:
         """Return the classes that a photo shows; labels that are no class of ours don't count."""
-        named = [self._names.get(tag, tag) for tag in photo.tags]
+        named = map(self._named, photo.tags)
         regions = [
-            replace(region, label=self._names.get(region.label, region.label))
-            for region in self.drawn_regions(photo)
+            replace(region, label=self._named(region.label)) for region in self.drawn_regions(photo)
         ]
         return before.plus((tag for tag in named if tag in self.classes.names), regions)
 
@@ -131,9 +135,9 @@ class DataPhotos:
                 shown[id] = self._shown(shown.get(id, ShownLabels()), photo)
             labels_of = [region.label for region in photo.regions]
             digest.update(repr((photo.file_name, id, labels_of)).encode("utf-8", "replace"))
-            found.seen.update(photo.tags)
+            found.seen.update(tag.strip() for tag in photo.tags)
             for region in photo.regions:
-                found.seen.add(region.label)
+                found.seen.add(region.label.strip())
                 if self.value(region.label) is None:
                     labels[region.label] += 1
         problems += [self._label_problem(label, count) for label, count in labels.items()]
@@ -177,7 +181,7 @@ class DataPhotos:
 
     def _label_problem(self, label: str, count: int) -> str:
         regions = counted(count, "region", "regions")
-        name = self._names.get(label, label)
+        name = self._named(label)
         mapped = f", {name!r} by --map," if name != label else ""
         hint = nearest_hint(name, self.classes.names)
         return f"label {label!r} ({regions}){mapped} is no class of the data{hint}"

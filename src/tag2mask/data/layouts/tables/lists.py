@@ -52,4 +52,4 @@ def _names_of_json(value: Any) -> list[str]:
         value = choices if isinstance(choices, list) else [choices]
     if not isinstance(value, list) or any(isinstance(item, list | dict) for item in value):
         raise ValueError("not a list of names")
-    return ["null" if item is None else label_text(item).strip() for item in value if item != ""]
+    return ["null" if item is None else label_text(item) for item in value if item != ""]
