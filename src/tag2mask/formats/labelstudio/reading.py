@@ -139,14 +139,38 @@ def _results(task: dict[str, Any]) -> list[_Result] | None:
     ]
 
 
-def _min_results(task: dict[str, Any]) -> list[_Result]:
-    """Return the results in a task of JSON-MIN: what is between its id and its annotator."""
+def text_fields(path: Path) -> tuple[str, ...]:
+    """Return the fields of JSON-MIN whose texts are read as labels and may be comments.
+
+    Both look the same there. A field that is the only one with labels has the classes.
+
+    Raises:
+        DataError: not a list of tasks, cut off.
+    """
+    labels: dict[str, bool] = {}
+    for task in _tasks(path):
+        if not isinstance(task.value, dict) or "id" not in task.value or "data" in task.value:
+            return ()
+        for key, values in _min_fields(task.value):
+            if any(isinstance(value, str | dict) for value in values):
+                has_text = any(isinstance(value, str) for value in values)
+                labels[key] = labels.get(key, False) or has_text
+    return tuple(key for key, has_text in labels.items() if has_text) if len(labels) > 1 else ()
+
+
+def _min_fields(task: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the labels in a task of JSON-MIN, by field: what is between its id and annotator."""
     keys = list(task)
     first = keys.index("id") + 1
     last = min((keys.index(key) for key in _MIN_KEYS if key in task), default=len(keys))
-    found: list[_Result] = []
     for key in keys[first:last]:
-        values = task[key] if isinstance(task[key], list) else [task[key]]
+        yield key, task[key] if isinstance(task[key], list) else [task[key]]
+
+
+def _min_results(task: dict[str, Any]) -> list[_Result]:
+    """Return the results in a task of JSON-MIN."""
+    found: list[_Result] = []
+    for _, values in _min_fields(task):
         for value in values:
             if isinstance(value, str):
                 value = {"choices": [value]}

@@ -167,3 +167,29 @@ def test_one_label_of_some_photos_and_lists_of_others(tmp_path):
     (tmp_path / "labels.json").write_text(json.dumps(content))
     [problem] = read_inventory(tmp_path).problems
     assert problem.warning and "one label may not be all that a photo shows" in problem.message
+
+
+def _json_min(root, *fields):
+    for name in "ab":
+        write_photo(root / f"images/{name}.jpg")
+    tasks = [
+        {"image": f"{name}.jpg", "id": number, **own, "annotator": 1}
+        for number, (name, own) in enumerate(zip("ab", fields, strict=True))
+    ]
+    (root / "project.json").write_text(json.dumps(tasks))
+    found = read_inventory(root)
+    return found, [problem.message for problem in found.problems]
+
+
+def test_texts_of_json_min_that_may_be_comments_are_named(tmp_path):
+    found, problems = _json_min(
+        tmp_path, {"choice": "dog"}, {"choice": "cat", "comment": "left side blurry"}
+    )
+    assert found.class_names == ("cat", "dog", "left side blurry")
+    [message] = problems
+    assert "those of 'choice', 'comment' are classes; if one has comments, export JSON" in message
+
+
+def test_the_only_labels_of_json_min_are_classes(tmp_path):
+    found, problems = _json_min(tmp_path, {"choice": "dog"}, {"choice": {"choices": ["cat"]}})
+    assert found.class_names == ("cat", "dog") and problems == []

@@ -10,13 +10,14 @@ Brush strokes and polygons become masks for evaluation.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from tag2mask.data.inventory import Inventory, SourceOptions
+from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
 from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
-from tag2mask.errors import DataError
-from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
+from tag2mask.errors import DataError, first_few
+from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio, text_fields
 
 _MOST_FILES = 50
 """JSON files that are looked into; there are more where each is of one photo."""
@@ -53,4 +54,20 @@ def read_labelstudio_folder(folder: Path, options: SourceOptions) -> Inventory:
     source = AnnotatedSource(
         "labelstudio", files[0].name, read_labelstudio(files[0]), files_stamp(files)
     )
-    return read_annotated(root, source, options)
+    inventory = read_annotated(root, source, options)
+    return replace(inventory, problems=(*inventory.problems, *_text_problems(files[0])))
+
+
+def _text_problems(file: Path) -> list[DataProblem]:
+    """Return a warning where comments may have become classes."""
+    fields = text_fields(file)
+    if not fields:
+        return []
+    return [
+        DataProblem(
+            f"{file.name} is JSON-MIN, which doesn't say whether a text is a choice or a comment: "
+            f"those of {first_few(map(repr, fields))} are classes; if one has comments, export "
+            "JSON instead",
+            warning=True,
+        )
+    ]
