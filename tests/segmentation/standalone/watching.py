@@ -122,4 +122,6 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 def mask_names(out: Path) -> set[str]:
-    return {p.relative_to(out / "masks").as_posix() for p in (out / "masks").rglob("*.png")}
+    """Return the names of the masks; a killed program may leave a hidden temporary file."""
+    found = (out / "masks").rglob("*.png")
+    return {p.relative_to(out / "masks").as_posix() for p in found if not p.name.startswith(".")}
