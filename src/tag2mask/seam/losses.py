@@ -163,8 +163,7 @@ def min_pooling(refined: Tensor, tags: Tensor, valid: Tensor | None = None) -> M
     Args:
         refined: refined maps, (b, C+1, h, w), not normalized.
         tags: 0/1 (b, C).
-        valid: bool (b, h, w); given, the quarter is taken of the valid pixels, and photos without
-            a tag, which have no map to lower, don't count. None: of all (published).
+        valid: bool (b, h, w); the quarter is taken of the valid pixels. None: of all (published).
 
     Example:
         >>> import torch
@@ -180,8 +179,7 @@ def min_pooling(refined: Tensor, tags: Tensor, valid: Tensor | None = None) -> M
         quarter = pixels // 4
         lowest = largest.topk(quarter, dim=1, largest=False, sorted=False).values  # (b, h·w // 4)
         return Mean(F.relu(lowest).sum(), largest.new_full((), float(quarter * batch)))
-    counted = valid.flatten(1) & tags.any(dim=1, keepdim=True)
-    return _mean_of_extremes(F.relu(largest), counted, share=0.25, largest=False)
+    return _mean_of_extremes(F.relu(largest), valid.flatten(1), share=0.25, largest=False)
 
 
 def equivariance(
@@ -263,8 +261,7 @@ def cross_equivariance(
         refined: max-normalized refined map, (b, C+1, h, w).
         tags: 0/1 (b, C); absent classes are 0 in both maps.
         top: share of values kept, in (0, 1].
-        valid: bool (b, h, w); given, the share is taken of valid pixels and present channels, and
-            photos without a tag don't count: all of their two maps is background.
+        valid: bool (b, h, w); given, the share is taken of valid pixels and present channels.
         num_classes: C if the maps lack the channels of absent classes; None: they have all.
 
     Example:
@@ -289,8 +286,7 @@ def cross_equivariance(
         if kept < largest.shape[1]:
             largest = largest.topk(kept, dim=1, sorted=False).values  # (b, kept)
         return Mean(largest.sum(), error.new_full((), float(batch * kept)))
-    tagged = tags.any(dim=1)[:, None, None, None]
-    counted = present[:, :, None, None].bool() & valid[:, None] & tagged
+    counted = present[:, :, None, None].bool() & valid[:, None]
     return _mean_of_extremes(error.flatten(1), counted.flatten(1), share=top, largest=True)
 
 
