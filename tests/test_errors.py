@@ -76,3 +76,14 @@ def test_errors_pass_between_processes(error: Tag2MaskError) -> None:
 def test_numbers_with_words() -> None:
     shown = [errors.counted(number, "photo is", "photos are") for number in (0, 1, 2)]
     assert shown == ["0 photos are", "1 photo is", "2 photos are"]
+
+
+def test_another_path_is_named_everywhere() -> None:
+    error = DataError("no room for /tmp/new/a", where="/tmp/new/a", fix="Delete /tmp/new/a.")
+    error.replace_path(Path("/tmp/new"), Path("/data/out"))
+    assert str(error) == "no room for /data/out/a [/data/out/a]. Delete /data/out/a."
+    assert (error.what, error.where) == ("no room for /data/out/a", "/data/out/a")
+    assert error.fix == "Delete /data/out/a."
+    remote = DataError("gone", where="s3://bucket/a")
+    remote.replace_path(Path("/tmp/new"), Path("/data/out"))
+    assert remote.where == "s3://bucket/a"

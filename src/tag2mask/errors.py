@@ -55,11 +55,13 @@ class Tag2MaskError(Exception):
 
     def replace_path(self, path: Path, by: Path) -> None:
         """Name another path: a temporary name is gone when the message is read."""
-        old, new = visible(str(path)), visible(str(by))
-        self.what = self.what.replace(str(path), str(by))
-        if self.where is not None:
-            self.where = Path(str(self.where).replace(str(path), str(by)))
-        self.args = tuple(arg.replace(old, new) for arg in self.args)
+        old, new = str(path), str(by)
+        self.what = self.what.replace(old, new)
+        if self.where is not None and old in str(self.where):
+            self.where = type(self.where)(str(self.where).replace(old, new))
+        if self.fix is not None:
+            self.fix = self.fix.replace(old, new)
+        self.args = tuple(arg.replace(visible(old), visible(new)) for arg in self.args)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)

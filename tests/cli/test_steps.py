@@ -74,6 +74,11 @@ def test_a_step_in_a_run_takes_the_recipe_of_the_run(tmp_path: Path) -> None:
     assert result.exit_code == 0 and "recipe:" not in result.output, result.output
     assert not PseudoMaskFolder.open(tmp_path / "other").manifest.section["class_thresholds"]
 
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().partition("\n")[2])  # as if it wasn't written by `run`
+    result = invoke(*words, tmp_path / "third")
+    assert result.exit_code == 0 and "recipe:" not in result.output, result.output
+
 
 def test_without_photos_to_calibrate_on_the_old_masks_stay(tmp_path: Path) -> None:
     run, command = calibrated(tmp_path, masks=False)

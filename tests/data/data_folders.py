@@ -22,17 +22,17 @@ def write_photo(path: Path, size: tuple[int, int] = (4, 3), color: str = "red") 
 
 
 def write_mask_folders(root: Path) -> list[Path]:
-    """Write the photos ``a`` and ``app/b``, and folders of masks, which are returned.
+    """Write the photos ``a``, ``app/b`` and ``line/d``, and folders of masks, which are returned.
 
     Their records are those of ``tag2mask predict``, killed or complete, and of an exported
-    ``predict.py``. The folder ``app`` has files of these names from another program.
+    ``predict.py``, which wrote beside ``d``. The folder ``app`` has files of these names from
+    another program.
     """
     identity = Identity(step="predict", section={}, identity="a", fingerprint="b", started="now")
     started = identity.model_dump(mode="json")
     records = {
         "started.json": started,
         "manifest.json": started | {"tag2mask": "1"},
-        "predict.json": {"model": "a", "decisions": False},
     }
     write_photo(root / "a.jpg")
     write_photo(root / "app/b.jpg")
@@ -42,7 +42,10 @@ def write_mask_folders(root: Path) -> list[Path]:
     for folder, (name, record) in zip(folders, records.items(), strict=True):
         write_photo(folder / "c.png")
         (folder / name).write_text(json.dumps(record))
-    return folders
+    write_photo(root / "line/d.jpg")
+    write_photo(root / "line/masks/c.png")
+    (root / "line/predict.json").write_text('{"model": "a", "decisions": false}')
+    return [*folders, root / "line/masks"]
 
 
 def write_array(path: Path, values: np.ndarray) -> None:

@@ -162,12 +162,13 @@ def step_recipe(chosen: str | None, *folders: Path | None) -> str:
         chosen: value of ``--recipe``; None: the recipe of a run, or the default one.
         folders: what the step writes and reads; the first one that belongs to a run decides.
     """
-    from tag2mask.pipeline.status import find_run_recipe
+    from tag2mask.pipeline.status import find_run_recipe, is_run_recipe
 
     if chosen is not None:
         return chosen
     found = (find_run_recipe(folder) for folder in folders if folder is not None)
-    own = next(filter(None, found), None)
+    # Only those that `run` wrote: others might name modules without being asked for.
+    own = next((file for file in found if file is not None and is_run_recipe(file)), None)
     if own is None:
         return DEFAULT_RECIPE
     _print_recipe(own)

@@ -115,7 +115,7 @@ def list_photos(
         skipped += sorted(
             str(path)
             for path in others - found.keys()
-            if not is_left_out(path) and not is_left_out(path.parent)
+            if not is_left_out(path.parent) and not (path.is_dir() and is_left_out(path))
         )
     root = Path(os.path.commonpath(bases))
     relative = {path: path.relative_to(root).as_posix() for path in found}
@@ -165,14 +165,19 @@ def _files_of(text: str | Path, others: set[Path]) -> tuple[Path, dict[Path, str
         raise DataError("no such photo or folder", where=text, fix="Correct the path.")
     base = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     files: dict[Path, str] = {}
-    holds_masks = cache(is_output_folder)
+
+    @cache
+    def output_around(folder: Path) -> Path | None:
+        if base not in folder.parents:
+            return None
+        return folder if is_output_folder(folder) else output_around(folder.parent)
+
     for name in glob.iglob(str(text), recursive=True):  # noqa: PTH207 - of any root
         match = _absolute(Path(name))
         is_folder = os.path.isdir(match)  # noqa: PTH112
-        inner = [folder for folder in (match, *match.parents) if base in folder.parents]
-        masks = next(filter(holds_masks, inner if is_folder else inner[1:]), None)
-        if masks is not None:
-            others.add(masks)
+        output = output_around(match if is_folder else match.parent)
+        if output is not None:
+            others.add(output)
         elif is_folder:
             files |= _files_below(match, others)
         elif match.suffix.lower() in IMAGE_SUFFIXES and (match.is_symlink() or match.is_file()):

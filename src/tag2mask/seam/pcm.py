@@ -121,7 +121,7 @@ def correlate(maps: Tensor, features: Tensor, *, power: float, block_mib: int) -
         block_mib: memory for tiles of the affinity, MiB. It does not change the result.
 
     Returns:
-        Refined maps, (b, c, h, w), of the features' dtype.
+        Refined maps, (b, c, h, w), of the features' dtype; float32 in autocast to float16.
 
     Example:
         Positions 0 and 1 have the same features, position 2 others; the score of position 0 is

@@ -6,7 +6,8 @@ run calls the first half alone.
 
 Only the headers of new and changed photos are read. Masks, where there are any, are checked in
 full, since a run should not fail at its evaluation after hours of training. Photos and masks stay
-where they are; masks that exist as outlines only (COCO) are drawn into ``coco-masks/``.
+where they are; masks that exist as outlines, or in other values or colors, are drawn into
+``coco-masks/``.
 
 A folder that was prepared from other photos or tags is an error that says in numbers what changed,
 unless ``update`` accepts the changes.

@@ -52,7 +52,7 @@ def test_masks_of_either_program_are_not_photos(tmp_path: Path) -> None:
     masks = write_mask_folders(tmp_path / "photos")
     for given in ("", "/*", "/**", "/**/*.*"):
         found = list_photos([f"{tmp_path}/photos{given}"], tmp_path / "out")
-        assert [photo.id for photo in found] == ["a", "app/b"], given
+        assert [photo.id for photo in found] == ["a", "app/b", "line/d"], given
     for folder in masks:
         for given in ("", "/**", "/*.*"):
             found = list_photos([f"{folder}{given}"], tmp_path / "out")

@@ -158,6 +158,25 @@ def test_an_export_comes_back_on_its_own_photo(tmp_path, name):
         assert _names(taken(tmp_path / f"{id}-out", data, tmp_path / f"{id}-in")) == {f"{id}.png"}
 
 
+@pytest.mark.parametrize("name", sorted({*TARGETS} & {*READERS}))
+def test_an_export_comes_back_where_ids_are_no_paths(tmp_path, name):
+    """As in COCO's layout, where the id of ``images/a.png`` is ``a``."""
+    photos = tmp_path / "photos"
+    write_images(photos / "images", {"a": MASK, "x/a": MASK})
+    size = {"width": MASK.shape[1], "height": MASK.shape[0]}
+    images = [{"id": 1, "file_name": "a.png", **size}, {"id": 2, "file_name": "x/a.png", **size}]
+    named = [{"id": number, "name": text} for number, text in enumerate(NAMES)]
+    box = [{"id": n, "image_id": n, "category_id": 0, "bbox": [0, 0, 2, 2]} for n in (1, 2)]
+    (photos / "annotations").mkdir()
+    (photos / "annotations/instances_train.json").write_text(
+        json.dumps({"images": images, "annotations": box, "categories": named})
+    )
+    data = prepared(photos, tmp_path / "prepare")
+    source = open_masks(write_step(tmp_path / "step", {"a": MASK}, data).path)
+    export_masks(source, TARGETS[name], tmp_path / "out")
+    assert _names(taken(tmp_path / "out", data, tmp_path / "in")) == {"a.png"}
+
+
 def test_folders_behind_links_are_read(tmp_path, data):
     root = tmp_path / "set"
     write_images(root / "masks/cat", {MASKED: 0 * MASK})

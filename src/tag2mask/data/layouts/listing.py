@@ -26,8 +26,8 @@ from tag2mask.formats.text_files.text_lines import read_lines
 
 MASK_FOLDER = "masks"
 CLASS_LIST = "classes.txt"
-PREDICTED = "predict.json"
-"""Record in a folder that an exported ``predict.py`` writes."""
+PREDICTED, PREDICTED_MASKS = "predict.json", "masks"
+"""The record of an exported ``predict.py`` in the folder that it writes to, and its masks there."""
 BROKEN_LINK_ERRNOS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
 """Error numbers of links to nothing, to themselves, or to a name that is too long."""
 
@@ -133,7 +133,7 @@ def _walk(
                 elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
                     here.broken_links.append(prefix + name)
                 elif is_file(entry):
-                    has_record |= name in (MANIFEST, STARTED, PREDICTED)
+                    has_record |= name in (MANIFEST, STARTED)
                     here.other_files.append(prefix + name)
     except PermissionError:
         raise DataError(
@@ -145,7 +145,8 @@ def _walk(
             where=folder,
             fix="Rename, repair or remove it.",
         ) from None
-    if above and has_record and is_output_folder(Path(folder)):
+    may_be_output = has_record or prefix.endswith(f"{PREDICTED_MASKS}/")
+    if above and may_be_output and is_output_folder(Path(folder)):
         found.skipped_folders.append(prefix.rstrip("/"))
         return
     found.extend(here)
@@ -154,12 +155,18 @@ def _walk(
 
 
 def is_output_folder(folder: Path) -> bool:
-    """Return whether a folder was written by a step of tag2mask or an exported ``predict.py``."""
+    """Return whether a step of tag2mask or an exported ``predict.py`` wrote what is in a folder.
+
+    A step has its folder for itself; ``predict.py`` writes into the folder ``masks`` of one that
+    may have photos, too.
+    """
     with suppress(RunFolderError):  # another program's manifest.json
         if read_identity(folder) is not None:
             return True
+    if folder.name != PREDICTED_MASKS:
+        return False
     with suppress(RunFolderError):
-        record = read_json(folder / PREDICTED)
+        record = read_json(folder.parent / PREDICTED)
         return isinstance(record, dict) and {"model", "decisions"} <= record.keys()
     return False
 

@@ -97,9 +97,11 @@ class _Measuring:
         self._inventory = inventory
         self._sizes: dict[tuple[str, str], tuple[int, int]] = {}
         self._mask_values: dict[tuple[str, str, str], tuple[int, ...] | None] = {}
+        self._drawn: set[tuple[str, str]] = set()
         if before is None or before.root != inventory.root:
             return
         self._sizes = {(s.id, s.stamp): s.size for split in SPLITS for s in before.samples[split]}
+        self._drawn = {(r.id, r.stamp) for r in before.masks if r.drawn}
         if before.class_names == inventory.class_names:
             self._mask_values = {(r.id, r.mask, r.stamp): r.values for r in before.masks}
 
@@ -115,6 +117,8 @@ class _Measuring:
                 return _Measured(
                     problem=DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id)
                 )
+        if entry.mask is None and is_known and (entry.id, entry.mask_stamp) in self._drawn:
+            return _Measured(size)
         if entry.mask is None:
             return _Measured(size, misfit=outline_misfit(self._inventory, entry, size))
         values = self._mask_values.get((entry.id, entry.mask, entry.mask_stamp))

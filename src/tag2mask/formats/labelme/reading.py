@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, Region, score_of
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
@@ -195,8 +195,8 @@ def _draw(
             outline = [coordinate for point in _points(shape) for coordinate in point]
             return draw_outline([outline], size[1], size[0])
         return _draw_mask(shape, size)
-    except (ValueError, Tag2MaskError) as error:
-        problem = error.what if isinstance(error, Tag2MaskError) else error
+    except (ValueError, DataError) as error:
+        problem = error.what if isinstance(error, DataError) else error
         raise DataError(
             f"damaged shape {number} ({label.strip()}): {problem}",
             where=path,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import write_bytes
 from tag2mask.classes import IGNORE, ClassSet, tag_id_of_mask
-from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region, SizeOf
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
@@ -251,7 +251,7 @@ def _stored_size(path: Path) -> tuple[int, int]:
         with opened_image(path, "photo") as image:
             turned = image.getexif().get(_EXIF_ORIENTATION) in _TURNED
             return (image.height, image.width) if turned else image.size
-    except Tag2MaskError as error:
+    except DataError as error:
         raise DataError(
             f"{error.what}; the polygons need its size", where=path, fix=error.fix
         ) from None

@@ -57,7 +57,8 @@ function usedOnCanvas(event) {
 }
 /**
  * The digit of a key; undefined: none. Where a key of the row of digits writes another sign, with
- * Shift or (French) without, its place counts, unless the sign is AltGr's or has a use of its own.
+ * Shift or (French) without, its place counts, unless the sign is AltGr's or, without Shift, has a
+ * use of its own.
  */
 function digitOf({ key, code, shiftKey }, byAltGr) {
   if (/^\d$/.test(key)) return +key;

@@ -33,12 +33,11 @@ SYSTEM = frozenset(
     | {"@recently-snapshot", "$recycle.bin", "system volume information", "lost+found"}
 )
 """Folders that systems make for themselves."""
-RECORDS = {
-    "manifest.json": {"step", "identity", "fingerprint"},
-    "started.json": {"step", "identity", "fingerprint"},
-    "predict.json": {"model", "decisions"},
-}
-"""Files that tag2mask and this program write into each folder of masks, with keys they have."""
+STEP_RECORDS = ("manifest.json", "started.json")
+"""Files that tag2mask writes into the folder of a step, which has nothing else in it."""
+STEP_KEYS = {"step", "identity", "fingerprint"}
+RECORD, MASKS = "predict.json", "masks"
+"""The file and the folder that this program writes beside whatever else is in ``--out``."""
 ANOTHER = "another photo of this name has a mask in --out; rename it, or give another --out"
 """Why a photo is left out whose name repeats that of another."""
 
@@ -85,7 +84,8 @@ def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterat
         return  # a link back to a folder above, which would recurse forever
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
-    if above and any(entry.name in RECORDS for entry in found) and is_output(folder):
+    may_be_output = folder.name == MASKS or any(entry.name in STEP_RECORDS for entry in found)
+    if above and may_be_output and is_output(folder):
         return
     for entry in found:
         if entry.name.startswith(".") or entry.name.casefold() in SYSTEM:
@@ -103,8 +103,10 @@ def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterat
 
 
 def is_output(folder: Path) -> bool:
-    """Return whether tag2mask or this program wrote a folder."""
-    return any(keys <= _keys_of(folder / name) for name, keys in RECORDS.items())
+    """Return whether tag2mask or this program wrote what is in a folder."""
+    if any(_keys_of(folder / name) >= STEP_KEYS for name in STEP_RECORDS):
+        return True
+    return folder.name == MASKS and _keys_of(folder.parent / RECORD) >= {"model", "decisions"}
 
 
 def _keys_of(file: Path) -> set[str]:
@@ -130,10 +132,14 @@ def outside(files: Iterable[Path], folder: Path) -> Iterator[Path]:
 
 def _photos_of(matches: Iterable[Path], base: Path) -> Iterator[Found]:
     """Yield the photos of a pattern's matches, but none in folders of masks below ``base``."""
-    holds_masks = cache(is_output)
+
+    @cache
+    def is_written(folder: Path) -> bool:
+        return base in folder.parents and (is_output(folder) or is_written(folder.parent))
+
     for match in matches:
         folder = match if match.is_dir() else match.parent
-        if any(holds_masks(f) for f in (folder, *folder.parents) if base in f.parents):
+        if is_written(folder):
             continue
         if folder == match:
             yield from files_below(match)

@@ -25,6 +25,8 @@ from PIL import Image
 from tag2mask.segmentation.standalone.decisions import Decisions
 from tag2mask.segmentation.standalone.files import (
     ANOTHER,
+    MASKS,
+    RECORD,
     Journal,
     Photo,
     arrivals,
@@ -97,7 +99,7 @@ class Writer:
             self._decisions.write_groups()
 
     def _mask(self, photo: Photo) -> Path:
-        return self._out / "masks" / f"{photo.id}.png"
+        return self._out / MASKS / f"{photo.id}.png"
 
     def _leave_out(self, photo: Photo, reason: str) -> None:
         print(f"left out: {photo.id!r}: {reason}", file=sys.stderr, flush=True)
@@ -171,7 +173,7 @@ def check_folder(out: Path, model: Path, decisions: bool) -> None:
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
         "decisions": decisions,
     }
-    record, text = out / "predict.json", json.dumps(wanted) + "\n"
+    record, text = out / RECORD, json.dumps(wanted) + "\n"
     if record.is_file() and record.read_bytes() != text.encode():
         raise ValueError(
             f"{out} was made with another model.onnx or --decisions; give another --out"

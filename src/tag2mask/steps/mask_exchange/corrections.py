@@ -58,7 +58,7 @@ def import_corrections(
         RunFolderError: it can't be written.
     """
     classes = read_classes(data.path)
-    if (out / DECISIONS).is_file():
+    if (out / DECISIONS).is_file() or (out.exists() and not out.is_dir()):
         with open_corrections(out, classes):  # before the masks are drawn, which may take long
             pass
     with _temporary_folder(out) as temporary:

@@ -1,7 +1,7 @@
 """The ids of photos in exports that are read again.
 
-Some formats put photos into folders of splits and have no place for ids. ``images/train/a.jpg`` may
-then mean ``a`` or ``train/a``; in an export of ours, which has a record, it is ``a``.
+Most formats have no place for ids. ``images/train/a.jpg`` may mean ``a`` or ``train/a``, and
+``a.jpg`` the photo ``a`` or ``more/a``; in an export of ours, which has a record, it is ``a``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ def exported_ids(name: str, path: Path) -> Callable[[str], str | None]:
         path: the files' folder, or one of them.
     """
     target = TARGETS.get(name)
-    folder = path if path.is_dir() else path.parent
-    if target is None or "{split}" not in target.photos or not (folder / RECORD).is_file():
+    folders = [path] if path.is_dir() else [path.parent, path.parent.parent]
+    if target is None or not any((folder / RECORD).is_file() for folder in folders):
         return lambda _: None
+    if "{split}" not in target.photos:  # then the names in the files are the ids with a suffix
+        return stem_path
     pattern = re.compile(target.photos.format(split=f"(?:{'|'.join(SPLITS)})") + "/(.+)")
 
     def id_of(photo: str) -> str | None:

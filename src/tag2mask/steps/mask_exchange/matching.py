@@ -88,7 +88,8 @@ class DataPhotos:
 
     def _named(self, label: str) -> str:
         """Return our class for a label; spaces around it, as in names of folders, don't matter."""
-        return self._names.get(label.strip(), label)
+        text = label.strip()
+        return self._names.get(text, label if label in self.classes.names else text)
 
     def value(self, label: str) -> int | None:
         """Return the value of a label in masks; `LEFT_OUT`; None: it is no class."""

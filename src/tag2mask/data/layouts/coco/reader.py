@@ -82,14 +82,14 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
             problems.append(DataProblem(f"{message}{file.split!r}", warning=True))
     classes = _class_ids(files, categories)
     values = _mask_values(classes, categories)
-    masks = CocoMaskDrawer(values)
+    masks, background = CocoMaskDrawer(values), _background_stamp(values)
     photos = PhotoLookup(root, list_images(root))
     entries: list[InventoryEntry] = []
     ids: set[str] = set()
     for file in files:
         for entry, key in _entries(file, root, photos, rule, categories, ids, problems):
             if entry.mask_stamp:
-                entry = entry._replace(mask_stamp=entry.mask_stamp + _background_stamp(values))
+                entry = entry._replace(mask_stamp=entry.mask_stamp + background)
                 outlines = file.outlines.get(key, CocoOutlines())
                 masks.add(entry.id, file.path, file.images[key].size, outlines)
             entries.append(entry)
