@@ -117,10 +117,10 @@ class _Measuring:
                 return _Measured(
                     problem=DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id)
                 )
-        if entry.mask is None and is_known and (entry.id, entry.mask_stamp) in self._drawn:
-            return _Measured(size)
         if entry.mask is None:
-            return _Measured(size, misfit=outline_misfit(self._inventory, entry, size))
+            fits = is_known and (entry.id, entry.mask_stamp) in self._drawn
+            misfit = "" if fits else outline_misfit(self._inventory, entry, size)
+            return _Measured(size, misfit=misfit)
         values = self._mask_values.get((entry.id, entry.mask, entry.mask_stamp))
         if is_known and values is not None:
             return _Measured(size, values)
