@@ -8,7 +8,7 @@ from statistics import mean
 from benchmarks.demo_run import demo_run
 from benchmarks.measure import Row
 from tag2mask.data.index import read_index
-from tag2mask.data.inventory import SPLITS
+from tag2mask.data.splits import SPLITS
 
 FLOAT32 = 4
 """Bytes per value in the published code's ``.npy`` files."""

@@ -29,8 +29,9 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
     WalkedMaps,
 )
-from tag2mask.data.inventory import SPLITS, Inventory
+from tag2mask.data.inventory import Inventory
 from tag2mask.data.prepare.listing import list_data
+from tag2mask.data.splits import SPLITS
 from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.session import Runtime
 from tag2mask.steps.affinity_labels import affinity_labels

@@ -33,9 +33,10 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.step_folder import step_folder
-from tag2mask.data.inventory import SPLITS, Inventory, InventoryEntry
+from tag2mask.data.inventory import Inventory, InventoryEntry
 from tag2mask.data.prepare import listing as data_listing
 from tag2mask.data.prepare.listing import list_data
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import (
     DataChangedError,
     DataError,

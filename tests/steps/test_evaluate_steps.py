@@ -23,8 +23,8 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask, write_mask
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.evaluation.crf_masks import CrfMasks, crf_mask_path
 from tag2mask.evaluation.evidence import photo_qualities

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tag2mask.artifacts.handles import STEPS, PreparedData, ReportPage
-from tag2mask.data.inventory import Inventory, InventoryEntry, Split
+from tag2mask.data.inventory import Inventory, InventoryEntry
+from tag2mask.data.splits import Split
 from tag2mask.errors import Tag2MaskError
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.steps.start_checks import START_CHECKS, Start

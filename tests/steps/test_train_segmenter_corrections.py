@@ -17,7 +17,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.index import read_index
-from tag2mask.data.inventory import SPLITS
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.segmentation.labels import pseudo_labeled
 from tag2mask.steps.prepare import prepare

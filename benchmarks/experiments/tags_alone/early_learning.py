@@ -47,9 +47,9 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.index import Sample, read_classes, read_index
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo, read_sample_mask
+from tag2mask.data.splits import SPLITS
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.nn.mean import Mean
 from tag2mask.recipe.loading import load_recipe

@@ -15,8 +15,8 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.manifest import MANIFEST
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import read_classes, read_index
-from tag2mask.data.inventory import Split
 from tag2mask.data.masks import read_mask
+from tag2mask.data.splits import Split
 from tag2mask.evaluation.records import (
     NO_THRESHOLD,
     SEGMENTER,

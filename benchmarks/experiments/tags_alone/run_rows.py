@@ -42,7 +42,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
 )
 from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
-from tag2mask.data.inventory import Split
+from tag2mask.data.splits import Split
 from tag2mask.errors import Tag2MaskError
 
 LOG = Path(__file__).with_name("rows.jsonl")

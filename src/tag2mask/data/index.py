@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from tag2mask.artifacts.files import atomic_write, read_json, write_json
 from tag2mask.artifacts.items import checked_id
 from tag2mask.classes import MAX_CLASSES, UNPRINTABLE, ClassSet, classes_in
-from tag2mask.data.inventory import SPLITS, Split
+from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.text.json_text import parse_json
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tag2mask.data.corrections.folder import Corrections
+from tag2mask.data.splits import Split
 from tag2mask.recipe.sections import Prepare
 
-if TYPE_CHECKING:
-    from tag2mask.data.corrections.folder import Corrections
-
-Split = Literal["train", "val"]
-SPLITS: tuple[Split, ...] = ("train", "val")
 TagSource = Literal["auto", "annotations", "tags.csv", "cls_labels", "masks"]
 
 

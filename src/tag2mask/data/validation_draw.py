@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions, Split
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
+from tag2mask.data.splits import Split
 from tag2mask.errors import counted
 from tag2mask.recipe.sections import Prepare
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tag2mask.artifacts.handles import AnyMaps, Handle, PreparedData
 from tag2mask.artifacts.items import SkippedItems, item_path
 from tag2mask.data.index import Sample, read_classes, read_index
-from tag2mask.data.inventory import SPLITS, Split
 from tag2mask.data.photos import read_sample_mask
+from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, first_few
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map
 

@@ -20,8 +20,8 @@ from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import Sample, read_classes, read_index
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.photo_files import list_photos
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import RunFolderError
 from tag2mask.report.run_folder import open_runs
 from tag2mask.steps.mask_exchange.sources import prepared_of

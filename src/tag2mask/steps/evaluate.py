@@ -40,7 +40,7 @@ from tag2mask.data.index import (
     read_index,
     read_mask_paths,
 )
-from tag2mask.data.inventory import SPLITS
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import SplitCounts

@@ -20,8 +20,8 @@ from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
 from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample, read_classes, read_index
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.photos import read_photo
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import map_shows_tags

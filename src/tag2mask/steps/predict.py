@@ -20,10 +20,10 @@ from tag2mask.artifacts.journal import recorded_items
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import read_classes, read_index
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.ids import path_conflicts
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.data.remote.listing import GivenPhoto, RemotePhoto
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, NodesError, RunFolderError, WeightsError, first_few
 from tag2mask.recipe.sections import Predict
 from tag2mask.runtime.ranks import OneProcess, Ranks

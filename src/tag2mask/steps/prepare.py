@@ -34,11 +34,12 @@ from tag2mask.data.index import (
     write_mask_rows,
     write_source,
 )
-from tag2mask.data.inventory import SPLITS, Inventory
+from tag2mask.data.inventory import Inventory
 from tag2mask.data.masks import write_mask
 from tag2mask.data.prepare.listing import list_data
 from tag2mask.data.prepare.measure import DRAWN_FOLDER
 from tag2mask.data.prepare.plan import PreparePlan, plan_prepare
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError
 from tag2mask.recipe.sections import Prepare
 from tag2mask.runtime.progress import ProgressBar

@@ -17,7 +17,7 @@ from tag2mask.artifacts.identity import identity_of
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import data_root, read_classes, read_index
-from tag2mask.data.inventory import SPLITS
+from tag2mask.data.splits import SPLITS
 from tag2mask.recipe.sections import Report
 from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import RunFolder, open_runs

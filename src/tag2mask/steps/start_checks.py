@@ -21,7 +21,8 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
     WalkedMaps,
 )
-from tag2mask.data.inventory import SPLITS, Inventory
+from tag2mask.data.inventory import Inventory
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, RecipeError, in_section
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import ThresholdChoice

@@ -10,10 +10,11 @@ from data_folders import write_array, write_data
 
 from tag2mask.data.checks import masks
 from tag2mask.data.index import write_index, write_mask_rows, write_source
-from tag2mask.data.inventory import SPLITS, Inventory
+from tag2mask.data.inventory import Inventory
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.prepare.index_changes import PreparedIndex, read_prepared_index
 from tag2mask.data.prepare.measure import measure_photos
+from tag2mask.data.splits import SPLITS
 
 
 def prepared(folder: Path, inventory: Inventory) -> PreparedIndex | None:

@@ -23,8 +23,9 @@ from tag2mask.data.checks.understood import understood
 from tag2mask.data.corrections.check import correction_problems, with_corrections
 from tag2mask.data.corrections.folder import Corrections, read_corrections
 from tag2mask.data.images import decoded_size, image_size
-from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.detect import read_inventory
+from tag2mask.data.splits import SPLITS
 from tag2mask.data.validation_draw import with_validation
 from tag2mask.errors import DataError
 from tag2mask.recipe.data_layouts import Layout

@@ -10,8 +10,9 @@ import unicodedata
 from collections.abc import Sequence
 
 from tag2mask.classes import MAX_CLASSES, ClassSet
-from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, Split
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.layouts.ids import path_conflicts
+from tag2mask.data.splits import Split
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
 
 _SIMILAR = 0.8

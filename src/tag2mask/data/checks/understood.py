@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tag2mask.classes import BACKGROUND, IGNORE
-from tag2mask.data.inventory import SPLITS, Inventory, SourceOptions
+from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.listing import MASK_FOLDER
 from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.remote.listing import GivenPhoto
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import first_few
 
 SHOWN = 8

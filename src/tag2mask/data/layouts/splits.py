@@ -17,8 +17,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.data.inventory import SPLITS, DataProblem, SourceOptions, Split
+from tag2mask.data.inventory import DataProblem, SourceOptions
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
+from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, first_few, nearest_hint
 from tag2mask.formats.text_files.text_lines import read_lines
 

@@ -14,7 +14,7 @@ from tag2mask.data.index import (
     read_index,
     read_mask_rows,
 )
-from tag2mask.data.inventory import SPLITS, Split
+from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, RunFolderError
 
 Samples = dict[Split, list[Sample]]

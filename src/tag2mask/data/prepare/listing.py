@@ -10,9 +10,10 @@ from pathlib import Path
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.data.corrections.check import with_corrections
 from tag2mask.data.corrections.folder import corrections_of, read_corrections
-from tag2mask.data.inventory import Inventory, SourceOptions, Split
+from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.prepare.index_changes import read_prepared_index
+from tag2mask.data.splits import Split
 from tag2mask.data.validation_draw import with_validation
 from tag2mask.errors import DataChangedError
 from tag2mask.recipe.sections import Prepare

@@ -12,8 +12,9 @@ from tag2mask.data.checks.masks import mask_problems, outline_misfit, read_check
 from tag2mask.data.checks.photo_doubts import photo_doubts
 from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
-from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.prepare.index_changes import PreparedIndex, Samples
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 

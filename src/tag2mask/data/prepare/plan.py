@@ -26,12 +26,7 @@ from tag2mask.data.corrections.folder import (
     corrections_of,
 )
 from tag2mask.data.index import MaskRow
-from tag2mask.data.inventory import (
-    SPLITS,
-    DataProblem,
-    Inventory,
-    SourceOptions,
-)
+from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
 from tag2mask.data.prepare.index_changes import (
     PreparedIndex,
     Samples,
@@ -40,6 +35,7 @@ from tag2mask.data.prepare.index_changes import (
 )
 from tag2mask.data.prepare.listing import VALIDATION_DRAWN, list_data
 from tag2mask.data.prepare.measure import listed_sample, measure_photos
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataChangedError, DataError, ProblemsError
 from tag2mask.recipe.sections import Prepare
 

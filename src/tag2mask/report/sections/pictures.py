@@ -20,8 +20,8 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample, read_index
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask
+from tag2mask.data.splits import SPLITS
 from tag2mask.evaluation.records import CRF_MASKS, SEGMENTER, maps_name
 from tag2mask.evaluation.wording import mask_name, with_unit
 from tag2mask.maps.cam_map import MAP_SUFFIX, read_map

@@ -15,8 +15,8 @@ from tag2mask.data.corrections.decisions import DECISIONS, Decision
 from tag2mask.data.corrections.folder import CORRECTIONS
 from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
 from tag2mask.data.index import read_classes, read_index
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask
+from tag2mask.data.splits import SPLITS
 from tag2mask.steps.mask_exchange.importing import ImportOptions, import_masks
 from tag2mask.steps.mask_exchange.readers import MaskFiles
 

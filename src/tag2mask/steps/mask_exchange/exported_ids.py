@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tag2mask.data.inventory import SPLITS
+from tag2mask.data.splits import SPLITS
 from tag2mask.formats.photo_names import stem_path
 from tag2mask.steps.mask_exchange.export import RECORD
 from tag2mask.steps.mask_exchange.targets import TARGETS

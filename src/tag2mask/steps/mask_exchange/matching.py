@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id, name_kind
 from tag2mask.data.index import Sample, data_root, read_index
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.addresses import AddressedPhotos
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError, counted, first_few, nearest_hint
 from tag2mask.formats.annotations import AnnotatedPhoto, Region, ShownLabels
 from tag2mask.steps.mask_exchange.readers import MaskFiles

@@ -26,11 +26,11 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
 from tag2mask.data.index import data_root, read_classes, read_index
-from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import CLASS_LIST, list_images, read_class_file
 from tag2mask.data.masks import read_mask
 from tag2mask.data.photo_files import list_photos
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
 from tag2mask.formats.pixels.opening import opened_image

@@ -20,7 +20,7 @@ from tag2mask.artifacts.journal import replaced_items
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import read_index
-from tag2mask.data.inventory import SPLITS
+from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError, counted, or_skipped
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import OneProcess, Ranks, share_split

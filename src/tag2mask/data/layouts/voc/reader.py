@@ -21,14 +21,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tag2mask.classes import VOC_NAMES
-from tag2mask.data.inventory import (
-    SPLITS,
-    DataProblem,
-    Inventory,
-    InventoryEntry,
-    SourceOptions,
-    Split,
-)
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import (
     CLASS_LIST,
@@ -42,6 +35,7 @@ from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
 from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.voc.label_map_masks import LabelMapDrawer
 from tag2mask.data.layouts.voc.tags import PHOTO_FOLDER, find_voc_tags
+from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
 from tag2mask.formats.voc.label_map import LABEL_MAP, read_label_map
 
