@@ -1,0 +1,89 @@
+"""Print the rows of ``rows.jsonl`` on the tuning photos as Markdown tables, by question.
+
+    python -m benchmarks.experiments.tags_alone.row_tables [--log FILE]
+
+These are the tables of ``docs/results/tags-alone.md``. Rows of a GPU, which had smaller photos, are
+left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiments.tags_alone.row_list import (
+    BASELINES,
+    CONTRAST,
+    ENSEMBLES,
+    REFINED_MAPS,
+    SEGMENTER,
+    TRUSTED_PIXELS,
+    Experiment,
+)
+from benchmarks.experiments.tags_alone.run_rows import LOG
+
+SEGMENTER_TABLE = "How the network trains"
+TABLES: dict[str, tuple[Experiment, ...]] = {
+    "Baselines": BASELINES,
+    "Which pixels to trust": TRUSTED_PIXELS,
+    SEGMENTER_TABLE: SEGMENTER,
+    "Other maps": (*CONTRAST, *ENSEMBLES, *REFINED_MAPS),
+}
+MASKS = ("masks, train", "masks, tuning")
+NETWORK = ("network, train", "network, tuning", "over its base (95 % over photos)")
+Row = dict[str, Any]
+
+
+def tables(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield each table, headed by its question, in the order of the experiments.
+
+    The one on the network's training is without the masks: those of its rows are all the same.
+    """
+    for title, experiments in TABLES.items():
+        masks = title != SEGMENTER_TABLE
+        lines = [_line(row, masks) for one in experiments for row in _rows_of(one, rows)]
+        if lines:
+            names = ["row", *(MASKS if masks else ()), *NETWORK]
+            yield "\n".join([f"## {title}", "", _cells(names), "|---" * len(names) + "|", *lines])
+
+
+def _rows_of(experiment: Experiment, rows: Iterable[Row]) -> list[Row]:
+    found = [row for row in rows if row["name"] == experiment.name and "tune" in row]
+    return sorted((row for row in found if "data" not in row), key=lambda row: int(row["seed"]))
+
+
+def _line(row: Row, masks: bool) -> str:
+    cells = [row["name"] if row["seed"] == 0 else f"{row['name']}, seed {row['seed']}"]
+    if masks:
+        cells += [_scores(row[split]["masks"]) for split in ("train", "tune")]
+    cells += [f"{row['train']['network']['miou']:.2f}", _scores(row["tune"]["network"])]
+    return _cells([*cells, _gain(row["over_base"]["network"]["tune"]) if row["base"] else "—"])
+
+
+def _gain(interval: Sequence[float]) -> str:
+    mean, low, high = (f"{value:+z.1f}" for value in interval)
+    return f"{mean} ({low} to {high})"
+
+
+def _scores(scores: Row) -> str:
+    return f"{scores['miou']:.2f} ({scores['precision']:.0f} / {scores['recall']:.0f})"
+
+
+def _cells(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--log", type=Path, default=LOG)
+    log: Path = parser.parse_args().log
+    rows = [json.loads(text) for text in log.read_text(encoding="utf-8").splitlines()]
+    print("\n\n".join(tables(rows)))
+
+
+if __name__ == "__main__":
+    main()
