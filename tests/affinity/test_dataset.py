@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageEnhance
 
-from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, affinity_loader, reduce_labels
+from tag2mask.affinity.dataset import (
+    AffinityBatch,
+    AffinityDataset,
+    collate_affinity,
+    reduce_labels,
+)
 from tag2mask.affinity.marginals import marginals_path, write_marginals
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.training.augmentation import Augmentation, CropWindow
-from tag2mask.training.dataset import TrainingDataset
+from tag2mask.training.dataset import TrainingDataset, step_loader
 from tag2mask.training.sampler import StepBatchSampler
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -213,7 +218,7 @@ def test_each_cell_takes_most_votes(labels: np.ndarray, stride: int) -> None:
 
 def batches_of(folder: Path, workers: int, start: int = 0) -> list[AffinityBatch]:
     order = StepBatchSampler(len(SIZES), 3, start=start, stop=3, seed=1)
-    return list(affinity_loader(photos_of(folder), order, workers=workers))
+    return list(step_loader(photos_of(folder), order, collate_affinity, workers=workers))
 
 
 @pytest.mark.parametrize(("workers", "start"), [(2, 0), (0, 2)])
@@ -247,7 +252,7 @@ def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, chang
         samples_of(folder), tmp_path, 2, PLAIN, 0, stride=CELL, published=False
     )
     order = StepBatchSampler(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
-    (batch,) = affinity_loader(photos, order, workers=0)
+    (batch,) = step_loader(photos, order, collate_affinity, workers=0)
     assert sorted(batch.ids) == list("01234") and len(batch.labels) == 5
     (skipped,) = batch.skipped
     assert skipped.id == "5" and isinstance(skipped.error, DataError)
@@ -258,7 +263,9 @@ def test_a_batch_without_readable_photos(folder: Path, tmp_path: Path) -> None:
     photos = AffinityDataset(
         samples_of(folder)[:1], tmp_path, 2, PLAIN, 0, stride=CELL, published=False
     )
-    (batch,) = affinity_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
+    (batch,) = step_loader(
+        photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), collate_affinity, workers=0
+    )
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1
 
 

@@ -18,10 +18,10 @@ from tag2mask.errors import DataError
 from tag2mask.segmentation.dataset import (
     SegmenterBatch,
     SegmenterDataset,
-    segmenter_loader,
+    collate_segmenter,
 )
 from tag2mask.training.augmentation import Augmentation
-from tag2mask.training.dataset import TrainingDataset
+from tag2mask.training.dataset import TrainingDataset, step_loader
 from tag2mask.training.sampler import StepBatchSampler
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -149,7 +149,7 @@ def test_tags_apply_unless_the_mask_shows_another_class(
 
 def batches_of(folder: Path, workers: int, start: int = 0) -> list[SegmenterBatch]:
     order = StepBatchSampler(len(SIZES), 3, start=start, stop=3, seed=1)
-    return list(segmenter_loader(photos_of(folder), order, workers=workers))
+    return list(step_loader(photos_of(folder), order, collate_segmenter, workers=workers))
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(folder: Path) -> None:
@@ -181,7 +181,7 @@ def test_bad_labels_are_named_in_their_batch(
     change(tmp_path / "masks" / "5.png")
     photos = SegmenterDataset(samples_of(folder), maps_of(tmp_path), 2, PLAIN, 0)
     order = StepBatchSampler(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
-    (batch,) = segmenter_loader(photos, order, workers=0)
+    (batch,) = step_loader(photos, order, collate_segmenter, workers=0)
     assert sorted(batch.ids) == list("01234") and len(batch.labels) == 5
     (skipped,) = batch.skipped
     assert skipped.id == "5" and isinstance(skipped.error, DataError)
@@ -190,6 +190,8 @@ def test_bad_labels_are_named_in_their_batch(
 
 def test_batch_without_readable_photos(folder: Path, tmp_path: Path) -> None:
     photos = SegmenterDataset(samples_of(folder)[:1], maps_of(tmp_path), 2, PLAIN, 0)
-    (batch,) = segmenter_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
+    (batch,) = step_loader(
+        photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), collate_segmenter, workers=0
+    )
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1
     assert len(batch.tags) == len(batch.tags_apply) == 0

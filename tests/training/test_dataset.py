@@ -21,7 +21,7 @@ from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.training.augmentation import Augmentation, CropWindow
-from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
+from tag2mask.training.dataset import TaggedBatch, TrainingDataset, collate_tagged, step_loader
 from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -67,7 +67,18 @@ def same(one: TaggedBatch, other: TaggedBatch) -> bool:
 def batches_of(samples: list[Sample], workers: int, **settings: int) -> Iterable[TaggedBatch]:
     chosen = {"start": 0, "stop": 5, "seed": 3} | settings
     order = StepBatchSampler(len(samples), 3, **chosen)
-    return training_loader(photos_of(samples), order, workers=workers)
+    return step_loader(photos_of(samples), order, collate_tagged, workers=workers)
+
+
+def test_the_tensors_of_a_batch_are_pinned(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.clone())  # needs a GPU
+    batch = next(iter(batches_of(samples, workers=0)))
+    pinned = batch.pin_memory()
+    assert same(batch, pinned) and pinned.skipped == batch.skipped
+    for name in ("image", "tags", "valid"):
+        assert getattr(pinned, name) is not getattr(batch, name)
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(samples: list[Sample]) -> None:
@@ -224,7 +235,7 @@ def test_unreadable_photo_is_listed_in_its_batch(
     bad.image.write_bytes(b"no photo")
     photos = photos_of([*samples[:2], bad])
     order = StepBatchSampler(3, 3, start=0, stop=1, seed=0)
-    (batch,) = training_loader(photos, order, workers=workers)
+    (batch,) = step_loader(photos, order, collate_tagged, workers=workers)
     assert sorted(batch.ids) == ["0", "1"] and len(batch.image) == 2
     (skipped,) = batch.skipped
     assert skipped.id == "bad" and isinstance(skipped.error, DataError)

@@ -8,7 +8,7 @@ maps and marginals are computed from CAMs: this module reads no ground truth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,15 +26,14 @@ from tag2mask.data.index import Sample
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.training.augmentation import Augmentation, CropWindow
-from tag2mask.training.dataset import TrainingDataset, UnreadablePhoto, step_loader
-from tag2mask.training.sampler import StepBatchSampler
+from tag2mask.training.dataset import Batch, TrainingDataset, UnreadablePhoto, stack_readable
 
 AffinityItem = tuple[Tensor, Tensor, Tensor, str]
 """Image (3, H, W), labels (h, w), valid (H, W) and id of one photo; see `AffinityBatch`."""
 
 
 @dataclass(frozen=True)
-class AffinityBatch:
+class AffinityBatch(Batch):
     """A batch for AffinityNet.
 
     Attributes:
@@ -50,16 +49,6 @@ class AffinityBatch:
     valid: Tensor
     ids: tuple[str, ...]
     skipped: tuple[UnreadablePhoto, ...] = ()
-
-    def pin_memory(self) -> AffinityBatch:
-        """Return the batch in page-locked memory; data loaders call this before a copy to a GPU."""
-        return AffinityBatch(
-            self.image.pin_memory(),
-            self.labels.pin_memory(),
-            self.valid.pin_memory(),
-            self.ids,
-            self.skipped,
-        )
 
 
 class AffinityDataset(Dataset[AffinityItem]):
@@ -132,27 +121,10 @@ class AffinityDataset(Dataset[AffinityItem]):
         return label_map
 
 
-def affinity_loader(
-    photos: AffinityDataset, batches: StepBatchSampler, *, workers: int, pin_memory: bool = False
-) -> Iterable[AffinityBatch]:
-    """Load batches in the order of ``batches``; see `training_loader`."""
-    return step_loader(photos, batches, collate_affinity, workers=workers, pin_memory=pin_memory)
-
-
 def collate_affinity(items: Sequence[AffinityItem | UnreadablePhoto]) -> AffinityBatch:
-    """Stack the readable photos into a batch, and list the others."""
-    skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
-    read = [item for item in items if not isinstance(item, UnreadablePhoto)]
-    if not read:
-        return AffinityBatch(
-            torch.zeros(0, 3, 1, 1),
-            torch.zeros(0, 1, 1, dtype=torch.uint8),
-            torch.zeros(0, 1, 1, dtype=torch.bool),
-            (),
-            skipped,
-        )
-    images, labels, valid, ids = zip(*read, strict=True)
-    return AffinityBatch(torch.stack(images), torch.stack(labels), torch.stack(valid), ids, skipped)
+    """Make a batch of photos; see `stack_readable`."""
+    labels = torch.zeros(0, 1, 1, dtype=torch.uint8)
+    return stack_readable(AffinityBatch, items, (torch.zeros(0, 3, 1, 1), labels, labels.bool()))
 
 
 def reduce_labels(labels: NDArray[np.uint8], stride: int) -> NDArray[np.uint8]:

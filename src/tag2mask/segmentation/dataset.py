@@ -7,7 +7,7 @@ whose paths are passed in can be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,7 @@ from tag2mask.classes import BACKGROUND, IGNORE, mask_id
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.training.augmentation import Augmentation, CropWindow
-from tag2mask.training.dataset import TrainingDataset, UnreadablePhoto, step_loader
-from tag2mask.training.sampler import StepBatchSampler
+from tag2mask.training.dataset import Batch, TrainingDataset, UnreadablePhoto, stack_readable
 
 SegmenterItem = tuple[Tensor, Tensor, Tensor, Tensor, str]
 """Image (3, s, s), labels (s, s), tags (C,), tags_apply (s, s) and id of one photo; see
@@ -31,7 +30,7 @@ SegmenterItem = tuple[Tensor, Tensor, Tensor, Tensor, str]
 
 
 @dataclass(frozen=True)
-class SegmenterBatch:
+class SegmenterBatch(Batch):
     """A batch for a segmentation network.
 
     Attributes:
@@ -50,17 +49,6 @@ class SegmenterBatch:
     tags_apply: Tensor
     ids: tuple[str, ...]
     skipped: tuple[UnreadablePhoto, ...] = ()
-
-    def pin_memory(self) -> SegmenterBatch:
-        """Return the batch in page-locked memory; data loaders call it before a copy to a GPU."""
-        return SegmenterBatch(
-            self.image.pin_memory(),
-            self.labels.pin_memory(),
-            self.tags.pin_memory(),
-            self.tags_apply.pin_memory(),
-            self.ids,
-            self.skipped,
-        )
 
 
 class SegmenterDataset(Dataset[SegmenterItem]):
@@ -101,31 +89,11 @@ class SegmenterDataset(Dataset[SegmenterItem]):
         return image, labels, tags, tags_apply, sample.id
 
 
-def segmenter_loader(
-    photos: SegmenterDataset, batches: StepBatchSampler, *, workers: int, pin_memory: bool = False
-) -> Iterable[SegmenterBatch]:
-    """Load batches in the order of ``batches``; see `training_loader`."""
-    return step_loader(photos, batches, collate_segmenter, workers=workers, pin_memory=pin_memory)
-
-
 def collate_segmenter(items: Sequence[SegmenterItem | UnreadablePhoto]) -> SegmenterBatch:
-    """Stack the readable photos into a batch, and list the others in ``skipped``."""
-    skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
-    read = [item for item in items if not isinstance(item, UnreadablePhoto)]
-    if not read:
-        nothing = torch.zeros(0, 1, 1, dtype=torch.uint8)
-        return SegmenterBatch(
-            torch.zeros(0, 3, 1, 1), nothing, torch.zeros(0, 1), nothing.bool(), (), skipped
-        )
-    images, labels, tags, tags_apply, ids = zip(*read, strict=True)
-    return SegmenterBatch(
-        torch.stack(images),
-        torch.stack(labels),
-        torch.stack(tags),
-        torch.stack(tags_apply),
-        ids,
-        skipped,
-    )
+    """Make a batch of photos; see `stack_readable`."""
+    image, labels = torch.zeros(0, 3, 1, 1), torch.zeros(0, 1, 1, dtype=torch.uint8)
+    empty = (image, labels, torch.zeros(0, 1), labels.bool())
+    return stack_readable(SegmenterBatch, items, empty)
 
 
 def _cut(crop: CropWindow, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, affinity_loader
+from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, collate_affinity
 from tag2mask.affinity.labels import label_path, without_sure_pixels
 from tag2mask.affinity.loss import AFFINITY_WEIGHTS, AffinityObjective
 from tag2mask.affinity.marginals import marginals_path
@@ -243,7 +243,7 @@ class _AffinityTask:
         """Return this rank's batches ``start .. stop - 1``."""
         steps = (start, stop)
         return rank_batches(
-            self.photos, affinity_loader, steps, self.section, self.runtime, self.skipped
+            self.photos, collate_affinity, steps, self.section, self.runtime, self.skipped
         )
 
     def inputs(self, batch: AffinityBatch, step: int, device: torch.device) -> tuple[Any, ...]:

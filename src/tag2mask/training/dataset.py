@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -50,7 +50,18 @@ class UnreadablePhoto:
 
 
 @dataclass(frozen=True)
-class TaggedBatch:
+class Batch:
+    """What training batches share: their fields are tensors, then ``ids`` and ``skipped``."""
+
+    def pin_memory(self) -> Self:
+        """Return the batch in page-locked memory; data loaders call it before a copy to a GPU."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        pinned = {k: v.pin_memory() for k, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **pinned)
+
+
+@dataclass(frozen=True)
+class TaggedBatch(Batch):
     """A training batch of photos and their tags.
 
     Attributes:
@@ -66,16 +77,6 @@ class TaggedBatch:
     valid: Tensor
     ids: tuple[str, ...]
     skipped: tuple[UnreadablePhoto, ...] = ()
-
-    def pin_memory(self) -> TaggedBatch:
-        """Return the batch in page-locked memory; data loaders call it before a copy to a GPU."""
-        return TaggedBatch(
-            self.image.pin_memory(),
-            self.tags.pin_memory(),
-            self.valid.pin_memory(),
-            self.ids,
-            self.skipped,
-        )
 
 
 class TrainingDataset(Dataset[TaggedItem]):
@@ -172,23 +173,6 @@ class EpochDataset(Protocol):
         """Return one item, or raise a `Tag2MaskError` that names the unreadable file."""
 
 
-def training_loader(
-    photos: TrainingDataset, batches: StepBatchSampler, *, workers: int, pin_memory: bool = False
-) -> Iterable[TaggedBatch]:
-    """Load batches in the order of ``batches``.
-
-    An unreadable photo raises no error here but is listed in its batch's ``skipped``. Whether it
-    may be skipped is decided by the caller, on all ranks together; see `SkippedPhotos`.
-
-    Args:
-        photos: the dataset.
-        batches: indices of each batch.
-        workers: number of processes that read photos; 0: see `step_loader`.
-        pin_memory: whether batches are in page-locked memory, for copies to a GPU.
-    """
-    return step_loader(photos, batches, collate_tagged, workers=workers, pin_memory=pin_memory)
-
-
 def step_loader(
     photos: EpochDataset,
     batches: StepBatchSampler,
@@ -197,11 +181,21 @@ def step_loader(
     workers: int,
     pin_memory: bool = False,
 ) -> Iterable[BatchT]:
-    """Load items of any dataset; ``collate`` gets an `UnreadablePhoto` for a failed item.
+    """Load items of any dataset, in the order of ``batches``.
+
+    An unreadable photo raises no error here but is listed in its batch's ``skipped``. Whether it
+    may be skipped is decided by the caller, on all ranks together; see `SkippedPhotos`.
 
     With ``workers=0`` threads of this process read a batch when it is asked for, and wait while the
     network computes. On a CPU that is faster than processes that read ahead: the threads of a
     network wait for the slowest one, so each photo read at the same time delays all of them.
+
+    Args:
+        photos: the dataset.
+        batches: indices of each batch.
+        collate: makes a batch of items; it gets an `UnreadablePhoto` for a failed one.
+        workers: number of processes that read photos.
+        pin_memory: whether batches are in page-locked memory, for copies to a GPU.
     """
     items = _ErrorsAsItems(photos)
     if not workers:
@@ -244,17 +238,26 @@ class _ErrorsAsItems(Dataset[Any]):
             return UnreadablePhoto(self.photos.samples[address[1]].id, error)
 
 
-def collate_tagged(items: Sequence[TaggedItem | UnreadablePhoto]) -> TaggedBatch:
-    """Stack the readable photos into a batch, and list the others in ``skipped``."""
+def stack_readable(
+    kind: Callable[..., BatchT], items: Sequence[Any], empty: tuple[Tensor, ...]
+) -> BatchT:
+    """Stack the readable photos into a batch, and list the others in ``skipped``.
+
+    Args:
+        kind: class of the batch, a `Batch`.
+        items: tensors and id of each photo, in the order of the batch's fields; an
+            `UnreadablePhoto` for one that can't be read.
+        empty: the tensors of a batch without a readable photo.
+    """
     skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
     read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:
-        return TaggedBatch(
-            torch.zeros(0, 3, 1, 1),
-            torch.zeros(0, 1),
-            torch.zeros(0, 1, 1, dtype=torch.bool),
-            (),
-            skipped,
-        )
-    images, tags, valid, ids = zip(*read, strict=True)
-    return TaggedBatch(torch.stack(images), torch.stack(tags), torch.stack(valid), ids, skipped)
+        return kind(*empty, (), skipped)
+    *tensors, ids = zip(*read, strict=True)
+    return kind(*map(torch.stack, tensors), ids, skipped)
+
+
+def collate_tagged(items: Sequence[TaggedItem | UnreadablePhoto]) -> TaggedBatch:
+    """Make a batch of photos; see `stack_readable`."""
+    valid = torch.zeros(0, 1, 1, dtype=torch.bool)
+    return stack_readable(TaggedBatch, items, (torch.zeros(0, 3, 1, 1), torch.zeros(0, 1), valid))

@@ -35,7 +35,7 @@ from tag2mask.steps.trainers.training import (
     rank_batches,
 )
 from tag2mask.training.augmentation import Augmentation
-from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
+from tag2mask.training.dataset import TaggedBatch, TrainingDataset, collate_tagged
 from tag2mask.training.optim import freeze, train_mode
 from tag2mask.training.skipped import SkippedPhotos
 
@@ -186,7 +186,7 @@ class CamTask:
         """Return this rank's batches ``start .. stop - 1``."""
         steps = (start, stop)
         return rank_batches(
-            self.photos, training_loader, steps, self.section, self.runtime, self.skipped
+            self.photos, collate_tagged, steps, self.section, self.runtime, self.skipped
         )
 
     def inputs(self, batch: TaggedBatch, step: int, device: torch.device) -> tuple[Any, ...]:

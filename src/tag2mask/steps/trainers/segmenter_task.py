@@ -24,7 +24,7 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.dataset import (
     SegmenterBatch,
     SegmenterDataset,
-    segmenter_loader,
+    collate_segmenter,
 )
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1, train_as_published
 from tag2mask.segmentation.encoder_decoder import WITH_CHANNELS
@@ -165,7 +165,13 @@ class SegmenterTask:
         """Return this rank's batches ``start .. stop - 1``."""
         steps = (start, stop)
         return rank_batches(
-            self.photos, segmenter_loader, steps, self.section, self.runtime, self.skipped, self.mix
+            self.photos,
+            collate_segmenter,
+            steps,
+            self.section,
+            self.runtime,
+            self.skipped,
+            self.mix,
         )
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:

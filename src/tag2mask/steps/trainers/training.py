@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.checkpoint import CHECKPOINT
+from tag2mask.training.dataset import EpochDataset, step_loader
 from tag2mask.training.loop import FitSettings, epochs_to_steps
 from tag2mask.training.mixture import PhotoChoice
 from tag2mask.training.optim import build_optimizer, parameter_groups
@@ -26,24 +27,7 @@ from tag2mask.training.skipped import SkippedPhotos, TrainingBatch
 
 TrainingSection = TrainCam | TrainAffinity | TrainSegmenter
 ModelT = TypeVar("ModelT", bound=TrainedModel)
-DatasetT = TypeVar("DatasetT", bound=Sized)
-DatasetT_contra = TypeVar("DatasetT_contra", contravariant=True)
 BatchT = TypeVar("BatchT", bound=TrainingBatch)
-BatchT_co = TypeVar("BatchT_co", covariant=True)
-
-
-class Loader(Protocol[DatasetT_contra, BatchT_co]):
-    """Loads the batches of a dataset; see `tag2mask.training.dataset.step_loader`."""
-
-    def __call__(
-        self,
-        photos: DatasetT_contra,
-        batches: StepBatchSampler,
-        *,
-        workers: int,
-        pin_memory: bool = False,
-    ) -> Iterable[BatchT_co]:
-        """Return the batches."""
 
 
 def fit_settings(section: TrainingSection, photos: int) -> FitSettings:
@@ -134,8 +118,8 @@ def rank_order(
 
 
 def rank_batches(
-    photos: DatasetT,
-    load: Loader[DatasetT, BatchT],
+    photos: EpochDataset,
+    collate: Callable[[Sequence[Any]], BatchT],
     steps: tuple[int, int],
     section: TrainingSection,
     runtime: Runtime,
@@ -146,7 +130,7 @@ def rank_batches(
 
     Args:
         photos: the dataset.
-        load: its loader.
+        collate: makes a batch of its items.
         steps: first batch, and the one after the last.
         section: settings.
         runtime: the ranks, and where batches go.
@@ -156,9 +140,9 @@ def rank_batches(
     Raises:
         DataError: a photo can't be read (unless ``skip_bad``).
     """
-    order = rank_order(len(photos), steps, section, runtime, skipped.batch_setting, mix)
+    order = rank_order(len(photos.samples), steps, section, runtime, skipped.batch_setting, mix)
     on_gpu = runtime.device.type == "cuda"
-    for batch in load(photos, order, workers=runtime.workers, pin_memory=on_gpu):
+    for batch in step_loader(photos, order, collate, workers=runtime.workers, pin_memory=on_gpu):
         skipped.check(batch)
         yield batch
 
