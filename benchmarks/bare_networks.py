@@ -162,7 +162,7 @@ def affinity_forward(
     assert isinstance(inference, AffinityInference)
     images = []
     for sample in samples:
-        height, width = inference.view_size(sample.size, 1.0)
+        height, width = inference.input.view_size(sample.size, 1.0)
         images.append(_images(1, height, width))
 
     return _photo_by_photo(lambda image: inference.net.embed(image), images, section.precision)

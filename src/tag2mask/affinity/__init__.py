@@ -16,7 +16,6 @@ The modules in the paper's order:
 - `tag2mask.affinity.loss`: the loss of the three kinds of pairs (section 3.2)
 - `tag2mask.affinity.random_walk`: the random walk (section 3.3)
 - `tag2mask.affinity.inference`: affinities of photos with a trained network (section 3.3)
-- `tag2mask.affinity.photo_input`: photos as inputs of the network
 - `tag2mask.affinity.attention`: the attention of a ViT in place of AffinityNet (CLIP-ES)
 - `tag2mask.affinity.tuning`: the score of every setting of the walk in a grid (not in the paper)
 """

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from tag2mask.affinity.inference import PhotoAffinity
-from tag2mask.affinity.photo_input import PhotoInput, Size
 from tag2mask.nn.backbones.attention import AttentionReader, attention_affinity
 from tag2mask.nn.backbones.base import Backbone
+from tag2mask.nn.photo_input import PhotoInput
 from tag2mask.runtime.memory import explain_out_of_memory
 
 SMALL_CELLS = 1200
@@ -46,18 +46,18 @@ class AttentionInference:
         self.backbone = backbone
         self.autocast = autocast
         self.reader = AttentionReader(backbone)
-        self.input = PhotoInput.of(
-            backbone, device, long_side=long_side, multiple=backbone.size_multiple
+        self.input = PhotoInput(
+            backbone.mean,
+            backbone.std,
+            device,
+            long_side=long_side,
+            multiple=backbone.size_multiple,
         )
 
     @property
     def small_pixels(self) -> int:
         """Largest photo, in px as the network sees it, that is computed beside others."""
         return SMALL_CELLS * self.backbone.stride**2
-
-    def view_size(self, size: Size, scale: float) -> Size:
-        """Return the (H, W) of a photo of a size at a scale, as the network sees it, px."""
-        return self.input.view_size(size, scale)
 
     @torch.no_grad()
     def affinity(self, photo: Image.Image) -> PhotoAffinity:
@@ -66,7 +66,8 @@ class AttentionInference:
         Raises:
             DeviceError: the GPU ran out of memory.
         """
-        size, stride = self.view_size((photo.height, photo.width), 1.0), self.backbone.stride
+        size = self.input.view_size((photo.height, photo.width), 1.0)
+        stride = self.backbone.stride
         cells = (size[0] // stride) * (size[1] // stride)
         with explain_out_of_memory("walk.long_side"):
             with self.autocast(), self.reader.reading() as attentions:

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from tag2mask.affinity.network import AffinityNet, load_affinity_net, pair_affinity
 from tag2mask.affinity.pairs import usable_radius
-from tag2mask.affinity.photo_input import PhotoInput, Size
 from tag2mask.affinity.random_walk import DenseWalk, RandomWalk, Walk
 from tag2mask.maps.background_threshold import with_background
 from tag2mask.nn.inference_copy import inference_copy
+from tag2mask.nn.photo_input import PhotoInput, Size
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.runtime.memory import explain_out_of_memory
 
@@ -136,12 +136,13 @@ class AffinityInference:
         self.scales = scales
         self.published = published
         self.autocast = autocast
-        multiple = 1 if published else net.backbone.size_multiple
-        self.input = PhotoInput.of(net.backbone, device, long_side=long_side, multiple=multiple)
-
-    def view_size(self, size: Size, scale: float) -> Size:
-        """Return the (H, W) of a photo of a size at a scale, as the network sees it, px."""
-        return self.input.view_size(size, scale)
+        self.input = PhotoInput(
+            net.backbone.mean,
+            net.backbone.std,
+            device,
+            long_side=long_side,
+            multiple=1 if published else net.backbone.size_multiple,
+        )
 
     @torch.no_grad()
     def affinity(self, photo: Image.Image) -> PhotoAffinity:
@@ -151,12 +152,12 @@ class AffinityInference:
             DeviceError: the GPU ran out of memory.
         """
         stride = self.net.stride
-        size = self.view_size((photo.height, photo.width), 1.0)
+        size = self.input.view_size((photo.height, photo.width), 1.0)
         grid = (-(-size[0] // stride), -(-size[1] // stride))
         radius = usable_radius(grid, self.radius, published=self.published)
         total: Tensor | None = None
         for scale in self.scales:
-            view = self.view_size((photo.height, photo.width), scale)
+            view = self.input.view_size((photo.height, photo.width), scale)
             features = self._features(photo, view)  # (1, c, h', w')
             if tuple(features.shape[2:]) != grid:
                 features = F.interpolate(

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from tag2mask.nn.photo_input import PhotoInput, Size, resized
 from tag2mask.runtime.threads import SMALL_PIXELS, ordered_map
-
-Size = tuple[int, int]
 
 CPU_BATCH_PIXELS = 220_000
 """Pixels per batch above which a CPU gets slower, as the maps outgrow its caches."""
@@ -89,18 +88,15 @@ class ScaledViews:
         batch_views: int,
         device: torch.device,
     ) -> None:
-        self.mean = torch.tensor(mean, device=device)[:, None, None]
-        self.std = torch.tensor(std, device=device)[:, None, None]
-        self.long_side = long_side
-        self.size_multiple = size_multiple
+        self.input = PhotoInput(mean, std, device, long_side=long_side, multiple=size_multiple)
         self.flip = flip
         self.batch_views = batch_views
-        self.device = device
 
     def size(self, photo_size: Size, scale: float) -> Size:
         """Return the (h, w) of a view of a photo of size (h, w)."""
-        base = 1.0 if self.long_side is None else self.long_side / max(photo_size)
-        multiple = self.size_multiple
+        # Not `PhotoInput.view_size`: the order of the factors decides where a side rounds to.
+        long_side, multiple = self.input.long_side, self.input.multiple
+        base = 1.0 if long_side is None else long_side / max(photo_size)
         rounded = [max(1, round(side * base * scale / multiple)) * multiple for side in photo_size]
         return rounded[0], rounded[1]
 
@@ -137,13 +133,13 @@ class ScaledViews:
         and those for a CPU are resized one at a time.
         """
 
-        def resized(request: tuple[int, float]) -> tuple[int, float, NDArray[np.uint8]]:
-            return *request, _resized(photos[request[0]], size)
+        def resized_view(request: tuple[int, float]) -> tuple[int, float, NDArray[np.uint8]]:
+            return *request, resized(photos[request[0]], size)
 
-        ahead = self.device.type != "cpu" and size[0] * size[1] <= SMALL_PIXELS
-        with closing(ordered_map(resized, requests, None if ahead else 1)) as results:
+        ahead = self.input.device.type != "cpu" and size[0] * size[1] <= SMALL_PIXELS
+        with closing(ordered_map(resized_view, requests, None if ahead else 1)) as results:
             for index, scale, pixels in results:
-                image = self._normalized(pixels)
+                image = self.input.normalized(pixels)
                 yield _ScaledView(index, image, scale, mirrored=False)
                 if self.flip:
                     yield _ScaledView(index, image.flip(2), scale, mirrored=True)
@@ -151,18 +147,6 @@ class ScaledViews:
     def _batch_size(self, size: Size) -> int:
         """Return the largest batch of views of a size (h, w)."""
         limit = self.batch_views
-        if self.device.type == "cpu":
+        if self.input.device.type == "cpu":
             limit = min(limit, CPU_BATCH_PIXELS // (size[0] * size[1]))
         return max(1, limit)
-
-    def _normalized(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """Return pixels (h, w, 3) as a normalized image (3, h, w) on the device."""
-        image = torch.from_numpy(pixels).to(self.device)
-        return (image.permute(2, 0, 1).float() / 255 - self.mean) / self.std
-
-
-def _resized(photo: Image.Image, size: Size) -> NDArray[np.uint8]:
-    """Resize a photo to (h, w), uint8 (h, w, 3); always a copy."""
-    target = (size[1], size[0])
-    resized = photo if photo.size == target else photo.resize(target, Image.Resampling.BICUBIC)
-    return np.array(resized)

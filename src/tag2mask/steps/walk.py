@@ -216,7 +216,9 @@ class _Walker:
 
     def _is_small(self, sample: Sample) -> bool:
         """Return whether a photo may be walked beside others."""
-        sides = (self.inference.view_size(sample.size, scale) for scale in self.section.scales)
+        sides = (
+            self.inference.input.view_size(sample.size, scale) for scale in self.section.scales
+        )
         pixels = max(height * width for height, width in sides)
         most = SMALL_PIXELS
         if isinstance(self.inference, AttentionInference):

@@ -23,6 +23,7 @@ from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.inference_copy import inference_copy
+from tag2mask.nn.photo_input import PhotoInput
 from tag2mask.recipe.training import TrainCam
 from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.progress import ProgressBar
@@ -30,7 +31,6 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.seam.head_starts import CellStatistics
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.scaled_views import ScaledViews
 from tag2mask.seam.tiled_maps import MapTiles, features_in_tiles
 from tag2mask.training.skipped import SkippedPhotos
 
@@ -144,14 +144,12 @@ class _FeatureComputer:
         self.backbone: Backbone = inference_copy(net.eval(), runtime.device).backbone
         net.train(training)
         self.tiles = MapTiles(section.crop)
-        self.views = ScaledViews(
-            mean=self.backbone.mean,
-            std=self.backbone.std,
+        self.input = PhotoInput(
+            self.backbone.mean,
+            self.backbone.std,
+            runtime.device,
             long_side=None if section.long_side is None else section.long_side[0],
-            size_multiple=self.backbone.size_multiple,
-            flip=False,
-            batch_views=1,
-            device=runtime.device,
+            multiple=self.backbone.size_multiple,
         )
 
     def path(self, sample: Sample) -> Path:
@@ -160,7 +158,7 @@ class _FeatureComputer:
 
     def shape(self, sample: Sample) -> tuple[int, int, int]:
         """Return the shape (c, h, w) of a photo's features."""
-        height, width = self.views.size(sample.size, 1.0)
+        height, width = self.input.view_size(sample.size, 1.0)
         stride = self.backbone.stride
         return self.backbone.channels[2], height // stride, width // stride
 
@@ -204,7 +202,9 @@ class _FeatureComputer:
     ) -> Iterator[tuple[Sample, Image.Image | DataError]]:
         def read(sample: Sample) -> tuple[Sample, Image.Image | DataError]:
             try:
-                return sample, read_photo(sample, at_least=max(self.views.size(sample.size, 1.0)))
+                return sample, read_photo(
+                    sample, at_least=max(self.input.view_size(sample.size, 1.0))
+                )
             except DataError as error:
                 return sample, error
 
@@ -212,12 +212,12 @@ class _FeatureComputer:
 
     @torch.inference_mode()
     def _features(self, sample: Sample, photo: Image.Image) -> NDArray[np.float16]:
-        (batch,) = self.views.batches([photo], [sample.size], [1.0])
+        image = self.input.image(photo, self.input.view_size(sample.size, 1.0))
         with (
             explain_out_of_memory("train_cam.crop"),
             self.runtime.autocast(self.section.precision),
         ):
-            last = features_in_tiles(self.backbone, batch.images, self.tiles)[0]
+            last = features_in_tiles(self.backbone, torch.stack([image]), self.tiles)[0]
         features: NDArray[np.float16] = last.half().contiguous().cpu().numpy()
         if not np.isfinite(features).all():
             raise DataError(
