@@ -36,12 +36,12 @@ from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder, Segmenter
 from tag2mask.data.index import read_index
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
 from tag2mask.metrics.confusion import Confusion
-from tag2mask.segmentation.labels import compare_with_masks, validation_photos
+from tag2mask.segmentation.labels import validation_photos
 from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.segmentation.networks import load_segmenter, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 from tag2mask.steps.train_segmenter import import_model, train_segmenter
-from tag2mask.steps.trainers.segmenter_task import single_view
+from tag2mask.steps.trainers.segmenter_validation import compare_with_masks, single_view
 from tag2mask.training import loop as fit_module
 
 
@@ -339,7 +339,7 @@ def test_a_worse_network_does_not_replace_the_model(
         counts[0, 1] = (6, 1, 3)[len(seen) - 1]
         return Confusion(counts)
 
-    monkeypatch.setattr("tag2mask.steps.trainers.segmenter_task.compare_with_masks", score)
+    monkeypatch.setattr("tag2mask.steps.trainers.segmenter_validation.compare_with_masks", score)
     masks = mask_drawer(masked, tmp_path / "masks")
     model = train(
         masked,

@@ -2,12 +2,12 @@
 
 Masks that were drawn or accepted in corrections replace pseudo masks.
 
-Ground truth is only read by `labeled_by_hand`, `validation_photos` and `compare_with_masks`.
+Ground truth is only listed by `labeled_by_hand` and `validation_photos`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,8 @@ from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import SkippedItems, item_path
 from tag2mask.data.corrections.folder import NO_CORRECTIONS, Corrections, corrections_of
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
-from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
 from tag2mask.maps.mapped_photos import check_classes
-from tag2mask.metrics.confusion import Confusion
-from tag2mask.runtime.threads import ordered_map
-from tag2mask.segmentation.inference.label_canvas import PhotoLabels
-from tag2mask.segmentation.inference.labeling import PhotoLabeler
-
-OnUnreadable = Callable[[str, DataError], None]
-"""Called with the id of an unreadable photo and its error, which it may raise."""
 
 
 @dataclass(frozen=True)
@@ -167,48 +159,3 @@ def no_validation_masks(where: Path) -> DataError:
         where=where,
         fix="Set train_segmenter.validate_epochs=0, or give masks of the validation split.",
     )
-
-
-def compare_with_masks(
-    samples: Sequence[Sample],
-    masks: Mapping[str, Path],
-    segmentation: PhotoLabeler,
-    classes: int,
-    *,
-    on_unreadable: OnUnreadable,
-) -> Confusion:
-    """Compare a network's masks, computed without tags, with ground truth.
-
-    Args:
-        samples: the photos.
-        masks: path of the ground truth by photo id.
-        segmentation: labels the photos.
-        classes: number of foreground classes C.
-        on_unreadable: called for each unreadable photo, which isn't counted.
-
-    Raises:
-        DataError: a mask can't be read.
-        DeviceError: out of memory.
-    """
-    confusion = Confusion.empty(classes)
-    for sample, found in _labeled(samples, segmentation):
-        if isinstance(found, DataError):
-            on_unreadable(sample.id, found)
-        else:
-            confusion.add(read_sample_mask(sample, masks[sample.id], classes), found.labels)
-    return confusion
-
-
-def _labeled(
-    samples: Sequence[Sample], segmentation: PhotoLabeler
-) -> Iterator[tuple[Sample, PhotoLabels | DataError]]:
-    """Yield the labels of photos in order, or the error of an unreadable photo."""
-
-    def label(sample: Sample) -> tuple[Sample, PhotoLabels | DataError]:
-        try:
-            photo = read_photo(sample, at_least=segmentation.decode_at(sample.size))
-        except DataError as error:
-            return sample, error
-        return sample, segmentation(photo, sample.size, None)
-
-    return ordered_map(label, samples, segmentation.segmenter.caller_threads)

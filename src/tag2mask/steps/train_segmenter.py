@@ -53,12 +53,8 @@ from tag2mask.segmentation.networks import (
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_results, shows_any
 from tag2mask.steps.photo_loops.per_photo import check_masks_as_written
 from tag2mask.steps.trainers.segmenter_start import first_weights, start_from, start_inputs
-from tag2mask.steps.trainers.segmenter_task import (
-    LAST,
-    SegmenterTask,
-    Validation,
-    segmenter_spec,
-)
+from tag2mask.steps.trainers.segmenter_task import LAST, SegmenterTask, segmenter_spec
+from tag2mask.steps.trainers.segmenter_validation import Validation
 from tag2mask.steps.trainers.training import (
     class_warnings,
     finish_training,

@@ -104,7 +104,7 @@ FAULTS = [
         ("steps/trainers/test_training.py",),
     ),
     Fault(
-        "steps.trainers.segmenter_task.Validation.after",
+        "steps.trainers.segmenter_validation.Validation.after",
         "the last network becomes the model",
         "and write_validation(",
         "and None is not write_validation(",

@@ -1,4 +1,4 @@
-"""A segmentation network as a task for the training loop, with its validation.
+"""A segmentation network as a task for the training loop.
 
 ``train_segmenter`` chooses what the network learns from.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from tag2mask.artifacts.files import atomic_write
-from tag2mask.artifacts.handles import MODEL_FILE
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample
 from tag2mask.nn.gradient_checkpointing import checkpoint_gradients
@@ -28,15 +25,12 @@ from tag2mask.segmentation.dataset import (
 )
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1, train_as_published
 from tag2mask.segmentation.encoder_decoder import WITH_CHANNELS
-from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler
-from tag2mask.segmentation.labels import compare_with_masks
 from tag2mask.segmentation.losses import SegmenterObjective
-from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
-from tag2mask.segmentation.torch_segmenter import TorchSegmenter
+from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec
 from tag2mask.steps.trainers.segmenter_checks import check_network
+from tag2mask.steps.trainers.segmenter_validation import Validation
 from tag2mask.steps.trainers.training import checkpointing_switch, fit_settings, rank_batches
 from tag2mask.training.augmentation import Augmentation
-from tag2mask.training.log import write_validation
 from tag2mask.training.mixture import PhotoChoice, PhotoMix
 from tag2mask.training.optim import freeze, train_mode
 from tag2mask.training.sampler import steps_per_epoch
@@ -63,27 +57,6 @@ def segmenter_spec(
         decoder_channels=network.decoder_channels
         if network.architecture in WITH_CHANNELS
         else None,
-    )
-
-
-def single_view(
-    net: SegmentationNet,
-    spec: SegmenterSpec,
-    section: TrainSegmenter,
-    runtime: Runtime,
-) -> PhotoLabeler:
-    """Return a labeler that runs each photo once, at the size of training."""
-    segmenter = TorchSegmenter(
-        net,
-        spec.class_set,
-        spec.long_side,
-        runtime.device,
-        section.precision,
-        memory_settings=("train_segmenter.long_side",),
-    )
-    return PhotoLabeler(
-        segmenter,
-        replace(SINGLE_VIEW, long_side=spec.long_side),
     )
 
 
@@ -222,60 +195,6 @@ def photo_mix(
         section.drawn_share,
         section.seed,
     )
-
-
-class Validation:
-    """Scores the validation photos, writes ``validation.csv`` and keeps the best network.
-
-    Args:
-        samples: validation photos.
-        masks: their ground truth by photo id.
-        spec: specification of the network.
-        section: settings.
-        folder: folder of the step.
-        runtime: the ranks, which share the photos.
-        skipped: records unreadable photos.
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        masks: Mapping[str, Path],
-        spec: SegmenterSpec,
-        section: TrainSegmenter,
-        folder: Path,
-        runtime: Runtime,
-        skipped: SkippedPhotos,
-    ) -> None:
-        self.samples = samples
-        self.masks = masks
-        self.spec = spec
-        self.section = section
-        self.folder = folder
-        self.runtime = runtime
-        self.skipped = skipped
-
-    def after(self, step: int, net: SegmentationNet) -> None:
-        """Score the network after a step; the best network so far becomes the model."""
-        runtime, classes = self.runtime, self.spec.classes
-        runtime.share_buffers(net)
-        segmentation = single_view(net, self.spec, self.section, runtime)
-        first, *others = runtime.gather_results(
-            lambda: compare_with_masks(
-                runtime.shard(self.samples),
-                self.masks,
-                segmentation,
-                len(classes),
-                on_unreadable=self.skipped.skip,
-            )
-        )
-        for other in others:
-            first.merge(other)
-        iou = dict(zip(("background", *classes), first.iou().tolist(), strict=True))
-        if runtime.rank == 0 and write_validation(self.folder, step, {"miou": first.miou(), **iou}):
-            with atomic_write(self.folder / MODEL_FILE) as temporary:
-                save_segmenter(temporary, net, self.spec)
-        runtime.barrier()
 
 
 def checkpoint_encoder(net: SegmentationNet) -> None:
