@@ -14,6 +14,7 @@ from tag2mask.artifacts.handles import (
     STEP_NAMES,
     STEPS,
     ReportPage,
+    section_name,
 )
 from tag2mask.cli import app as cli
 from tag2mask.recipe.schema import Recipe
@@ -22,8 +23,9 @@ from tag2mask.recipe.schema import Recipe
 def test_every_step_has_a_section_a_module_and_a_command() -> None:
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     for step in RUN_STEPS:
-        assert step.section in Recipe.model_fields
-        assert find_spec(f"tag2mask.steps.{step.section}") is not None
+        section = section_name(step.name)
+        assert section in Recipe.model_fields
+        assert find_spec(f"tag2mask.steps.{section}") is not None
         assert step.name in commands
         for name, value in step.enabled_by:
             section, key = name.split(".")
@@ -35,4 +37,4 @@ def test_lists_follow_from_the_table() -> None:
     assert len(set(STEP_NAMES)) == len(STEP_NAMES)
     assert set(STEPS) - set(REPORTED_STEPS) == {ReportPage}
     assert [model.step for model in MODELS] == ["train-cam", "train-affinity", "train-segmenter"]
-    assert all(step.needs == (MODEL_FILE,) for step in RUN_STEPS if step.trains)
+    assert all(step.handle.needs == (MODEL_FILE,) for step in RUN_STEPS if step.trains)

@@ -11,7 +11,13 @@ import pytest
 from PIL import Image
 
 from small_runs import invoke, prepared, recipe, write_photos, write_recipe
-from tag2mask.artifacts.handles import MASKS_MADE_BY, RUN_STEPS, Evaluation, SegmenterModel
+from tag2mask.artifacts.handles import (
+    MASKS_MADE_BY,
+    RUN_STEPS,
+    Evaluation,
+    SegmenterModel,
+    section_name,
+)
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.prepare.listing import list_data
@@ -112,7 +118,7 @@ def test_a_run_learns_from_given_masks_alone(photos: Path, drawn: Path, tmp_path
 
 
 def test_the_left_out_steps_are_those_of_the_table_and_of_the_settings() -> None:
-    names = {row.section for row in RUN_STEPS if row.makes_masks}
+    names = {section_name(row.name) for row in RUN_STEPS if row.makes_masks}
     (need,) = (need for need in NEEDS if need.other == "masks")
     assert {key.removesuffix(".*") for key in need.keys} - {
         "evaluate.crf",

@@ -280,13 +280,6 @@ def _result(trial: Trial, handles: Sequence[Handle]) -> TrialScores:
     )
 
 
-def overview(scores: AblationScores) -> str:
-    """Return the rows' results as Markdown, aligned for terminals."""
-    from tag2mask.ablation.text_tables import overview
-
-    return overview(scores)
-
-
 def write_outputs(out: Path, scores: AblationScores) -> None:
     """Write the results as JSON, Markdown, LaTeX, plot and page."""
     from tag2mask.ablation.latex_table import latex_table

@@ -224,16 +224,6 @@ class RunStep:
         return self.handle.step
 
     @property
-    def section(self) -> str:
-        """Name of its section of the recipe and of its module in ``tag2mask.steps``."""
-        return section_name(self.name)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Files without which its folder isn't complete."""
-        return self.handle.needs
-
-    @property
     def trains(self) -> bool:
         """Whether it trains a network, which a change of the data may keep."""
         return issubclass(self.handle, TrainedModel)

@@ -132,6 +132,7 @@ def ablate(
     """Train and score the recipes of a table, running steps they share once."""
     from tag2mask.ablation import run as ablation
     from tag2mask.ablation.table import load_table
+    from tag2mask.ablation.text_tables import overview
     from tag2mask.ablation.trials import plan_ablation
     from tag2mask.cli.console import print_message, print_text, show_findings
     from tag2mask.cli.tables import show_trials
@@ -161,7 +162,7 @@ def ablate(
         on_step=show_findings if is_first_process() else lambda _: None,
     )
     if is_first_process():
-        print_text(f"{ablation.overview(scores)}\n\nThe page: {out / ablation.PAGE}")
+        print_text(f"{overview(scores)}\n\nThe page: {out / ablation.PAGE}")
     failed = scores.counts["failed"]
     if failed:
         print_message(f"{failed} failed; the same command tries them again")

@@ -108,7 +108,6 @@ def open_segmenter(
     *,
     device: str = "auto",
     precision: Precision = "auto",
-    threads: int = 0,
     caller_threads: int | None = None,
 ) -> Segmenter:
     """Open a trained network.
@@ -118,8 +117,6 @@ def open_segmenter(
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch such as ``cuda:1``. ONNX
             networks only run on the CPU.
         precision: precision of the forward pass; ONNX networks only have 32 bits.
-        threads: CPU threads of an ONNX network; 0: one per core. Networks of torch use torch's
-            number of threads.
         caller_threads: threads that will call the network at once; None: as many as keep the
             device busy.
 
@@ -131,9 +128,7 @@ def open_segmenter(
     """
     file = segmenter_file(path)
     if is_onnx(file):
-        return open_onnx(
-            file, device=device, precision=precision, threads=threads, caller_threads=caller_threads
-        )
+        return open_onnx(file, device=device, precision=precision, caller_threads=caller_threads)
     from tag2mask.nn.weights import check_finite_weights
     from tag2mask.segmentation.networks import load_segmenter
     from tag2mask.segmentation.torch_segmenter import TorchSegmenter
@@ -154,7 +149,10 @@ def open_onnx(
     threads: int = 0,
     caller_threads: int | None = None,
 ) -> OnnxSegmenter:
-    """Open an exported network; arguments and errors are those of `open_segmenter`."""
+    """Open an exported network; other arguments and errors are those of `open_segmenter`.
+
+    ``threads`` is the number of CPU threads; 0: one per core.
+    """
     from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 
     if device not in ("auto", "cpu") or precision not in ("auto", "32"):

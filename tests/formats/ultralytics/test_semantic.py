@@ -9,9 +9,9 @@ from mask_cases import CLASSES, combined, masked_photo, masks
 from PIL import Image
 
 from tag2mask.errors import DataError, ProblemsError
+from tag2mask.formats.ultralytics.data_yaml import read_data_yaml
 from tag2mask.formats.ultralytics.semantic import (
     read_ultralytics,
-    ultralytics_classes,
     write_ultralytics,
 )
 
@@ -29,7 +29,8 @@ def test_round_trip(tmp_path_factory, drawn):
     result = write_ultralytics(photos, CLASSES, out)
     assert (result.photos, result.left_out_pixels) == (len(drawn), 0)
     read = {photo.file_name: photo for photo in read_ultralytics(out)}
-    assert ultralytics_classes(out) == CLASSES.mask_names
+    names = read_data_yaml(out / "data.yaml")["names"]
+    assert tuple(names.values()) == CLASSES.mask_names
     assert len(read) == len(drawn)
     for photo, mask in zip(photos, drawn, strict=True):
         found = read[f"images/{photo.split}/{photo.file_name}".rpartition(".")[0]]

@@ -33,7 +33,7 @@ def images_of(*seeds: int) -> np.ndarray:
 
 
 def test_specification(file: Path) -> None:
-    found = open_segmenter(file, threads=2)
+    found = open_segmenter(file)
     assert isinstance(found, OnnxSegmenter)
     assert found.spec == SPEC and found.classes == CLASSES
     assert (found.mean, found.std) == (SPEC.mean, SPEC.std)

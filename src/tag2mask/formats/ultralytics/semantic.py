@@ -89,16 +89,6 @@ def mask_files(file: Path) -> Iterator[PhotoFile]:
     return files_of_photos(content, file, _masks_dir(content, file), MASK_SUFFIXES)
 
 
-def ultralytics_classes(path: Path) -> tuple[str, ...]:
-    """Return the names of the classes in the order of their numbers, the background included.
-
-    Raises:
-        DataError: as `read_ultralytics`.
-    """
-    file = find_yaml(path)
-    return tuple(class_names(read_data_yaml(file), file).values())
-
-
 def _masks_dir(content: Mapping[str, Any], file: Path) -> str:
     """Return the name that replaces ``images``.
 

@@ -13,12 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from tag2mask.errors import RecipeError, WeightsError
-from tag2mask.nn.backbones.base import Backbone, Features
+from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
 from tag2mask.nn.weights import load_into, load_state, packaged_state
-
-__all__ = ["Backbone", "Features", "ResNet38", "TimmBackbone", "build_backbone"]
 
 RESNET38 = "resnet38"
 CHECKPOINT_HEAD_PREFIXES = ("fc8.", "f8_3.", "f8_4.", "f8_5.", "f9.", "fc.", "linear1000.")

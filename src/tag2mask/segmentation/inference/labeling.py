@@ -40,15 +40,6 @@ from tag2mask.segmentation.inference.segmenter import (
 if TYPE_CHECKING:
     from tag2mask.crf.dense_crf import CrfSettings
 
-__all__ = [
-    "SINGLE_VIEW",
-    "LabelingSettings",
-    "PhotoLabeler",
-    "PhotoLabels",
-    "PhotoViews",
-    "Segmenter",
-]
-
 TILE_BYTES = 2**31
 """Largest memory of the tiles of one photo that are computed or waiting at the same time."""
 
