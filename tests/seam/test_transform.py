@@ -19,14 +19,13 @@ QUICK = settings(max_examples=25, deadline=None)
 SIDES = st.integers(5, 40)
 
 
-def positions(count: int, align_corners: bool) -> Tensor:
-    index = torch.arange(count, dtype=torch.float64)
-    return 2 * index / (count - 1) - 1 if align_corners else (2 * index + 1) / count - 1
+def positions(count: int) -> Tensor:
+    return 2 * torch.arange(count, dtype=torch.float64) / (count - 1) - 1
 
 
-def plane(size: tuple[int, int], slope: tuple[float, float], align_corners: bool) -> Tensor:
+def plane(size: tuple[int, int], slope: tuple[float, float]) -> Tensor:
     """Sample the field slope · (v, u) in a frame; interpolation reproduces a linear field."""
-    v, u = (positions(side, align_corners) for side in size)
+    v, u = (positions(side) for side in size)
     return (slope[0] * v[:, None] + slope[1] * u[None, :])[None, None].float()
 
 
@@ -34,7 +33,7 @@ def source_plane(
     t: ViewTransform, size: tuple[int, int], slope: tuple[float, float], ratio: float
 ) -> Tensor:
     """Compute the transformed field by formula: undo shift, rotation and flip."""
-    v, u = (positions(side, t.align_corners) for side in size)
+    v, u = (positions(side) for side in size)
     v, u = torch.meshgrid(v - 2 * t.translate[0], u - 2 * t.translate[1], indexing="ij")
     x, y = u * ratio, -v  # lengths, y upwards
     angle = math.radians(t.rotate)
@@ -46,12 +45,10 @@ def source_plane(
 
 
 @QUICK
-@given(h=SIDES, w=SIDES, flip=st.booleans(), turns=st.integers(-5, 5), align=st.booleans())
-def test_flips_and_quarter_turns_are_exact(
-    h: int, w: int, flip: bool, turns: int, align: bool
-) -> None:
+@given(h=SIDES, w=SIDES, flip=st.booleans(), turns=st.integers(-5, 5))
+def test_flips_and_quarter_turns_are_exact(h: int, w: int, flip: bool, turns: int) -> None:
     x = torch.randn(2, 3, h, w, generator=torch.Generator().manual_seed(h * w))
-    t = ViewTransform(flip=flip, rotate=90.0 * turns, align_corners=align)
+    t = ViewTransform(flip=flip, rotate=90.0 * turns)
     wanted = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))
     moved = t.image(x)
     assert torch.equal(moved, wanted)
@@ -67,15 +64,14 @@ def test_rotation_is_counter_clockwise_and_shift_goes_down_and_right() -> None:
     x[0, 0, 4, 8] = 1.0  # at three o'clock
     up = ViewTransform(rotate=89.999).maps(x)
     assert up[0, 0, 0, 4] > 0.99
-    moved = ViewTransform(translate=(2 / 9, -1 / 9), align_corners=False).maps(x)
+    moved = ViewTransform(translate=(2 / 8, -1 / 8)).maps(x)
     assert moved[0, 0, 6, 7] == pytest.approx(1.0, abs=1e-5)
 
 
 def test_any_other_angle_agrees_with_the_quarter_turn() -> None:
     x = torch.rand(1, 2, 24, 24)
-    for align in (True, False):
-        near = ViewTransform(rotate=90 + 1e-7, align_corners=align).maps(x)
-        assert torch.allclose(near, torch.rot90(x, 1, (2, 3)), atol=1e-4)
+    near = ViewTransform(rotate=90 + 1e-7).maps(x)
+    assert torch.allclose(near, torch.rot90(x, 1, (2, 3)), atol=1e-4)
 
 
 def test_identity_returns_its_input() -> None:
@@ -115,7 +111,6 @@ def test_sides_are_rounded_to_the_multiple(side: int, scale: float, wanted: int)
     rotate=st.floats(-170, 170).filter(lambda angle: angle == 0 or angle % 90 != 0),
     dy=st.floats(-0.3, 0.3),
     dx=st.floats(-0.3, 0.3),
-    align=st.booleans(),
     stride=st.sampled_from([1, 2, 4]),
     wide=st.sampled_from([(32, 32), (32, 48), (64, 32)]),
 )
@@ -125,45 +120,33 @@ def test_every_composition_transforms_a_plane_as_the_formula_says(
     rotate: float,
     dy: float,
     dx: float,
-    align: bool,
     stride: int,
     wide: tuple[int, int],
 ) -> None:
     """At any stride of the same frame, on all pixels that the valid mask admits."""
-    t = ViewTransform(scale, flip, rotate, (dy, dx), align_corners=align)
+    t = ViewTransform(scale, flip, rotate, (dy, dx))
     cells = (wide[0] // stride, wide[1] // stride)
     size = tuple(side // stride for side in t.output_size(*wide))
-    x = plane(cells, (0.7, -0.4), align)
+    x = plane(cells, (0.7, -0.4))
     moved = t.maps(x, size)
     wanted = source_plane(t, size, (0.7, -0.4), size[1] / size[0])
-    inside = torch.ones(1, *cells, dtype=torch.bool)
-    if not align:
-        inside[:, [0, -1]] = False  # beyond the outermost centers the field is not linear
-        inside[:, :, [0, -1]] = False
-    valid = t.valid(inside, size)
+    valid = t.valid(torch.ones(1, *cells, dtype=torch.bool), size)
     assert torch.allclose(moved[0, 0][valid[0]], wanted[0, 0][valid[0]], atol=4e-3)
     assert moved.shape[2:] == size
 
 
-@QUICK
-@given(h=SIDES, w=SIDES, to_h=SIDES, to_w=SIDES)
-def test_antialiasing_equals_torchs_without_align_corners(
-    h: int, w: int, to_h: int, to_w: int
-) -> None:
-    x = torch.rand(1, 2, h, w)
-    wanted = functional.interpolate(
-        x, size=(to_h, to_w), mode="bilinear", align_corners=False, antialias=True
-    )
-    got = ViewTransform(antialias=True, align_corners=False)._resize(
-        x, (to_h, to_w), antialias=True
-    )
-    assert torch.allclose(got, wanted, atol=1e-5)
+def test_antialiasing_is_a_mean_over_the_cells_of_a_triangle() -> None:
+    x = torch.tensor([[3.0, 6, 4, 0, 6], [3, 6, 4, 0, 6]])[None, None]
+    # The result's centers are cells 0, 2 and 4; a neighbor counts half.
+    rows = [(3 + 6 / 2) / 1.5, (6 / 2 + 4) / 2, 6 / 1.5]
+    t = ViewTransform(scale=0.6, antialias=True)
+    assert t.image(x).flatten().tolist() == pytest.approx(rows)
+    assert t.image(x.mT).flatten().tolist() == pytest.approx(rows)
 
 
-@pytest.mark.parametrize("align", [True, False])
-def test_antialiased_images_are_aligned_with_maps(align: bool) -> None:
-    t = ViewTransform(scale=0.37, antialias=True, align_corners=align)
-    x = plane((60, 80), (1.0, -0.5), align)
+def test_antialiased_images_are_aligned_with_maps() -> None:
+    t = ViewTransform(scale=0.37, antialias=True)
+    x = plane((60, 80), (1.0, -0.5))
     image, maps = t.image(x), t.maps(x)
     assert torch.allclose(image[..., 2:-2, 2:-2], maps[..., 2:-2, 2:-2], atol=4e-3)
     stripes = (torch.arange(80) % 2).float().expand(1, 1, 60, 80)
@@ -177,19 +160,18 @@ def test_antialiased_images_are_aligned_with_maps(align: bool) -> None:
     rotate=st.floats(-40, 40),
     dx=st.floats(-0.2, 0.2),
     flip=st.booleans(),
-    align=st.booleans(),
     antialias=st.booleans(),
     seed=st.integers(0, 999),
 )
 def test_nothing_invalid_reaches_a_valid_pixel(
-    scale: float, rotate: float, dx: float, flip: bool, align: bool, antialias: bool, seed: int
+    scale: float, rotate: float, dx: float, flip: bool, antialias: bool, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(1, 3, 30, 36, generator=generator)
     mask = torch.ones(1, 30, 36, dtype=torch.bool)
     mask[:, 20:] = False
     mask[:, :, : seed % 9] = False
-    t = ViewTransform(scale, flip, rotate, (0.0, dx), antialias=antialias, align_corners=align)
+    t = ViewTransform(scale, flip, rotate, (0.0, dx), antialias=antialias)
     valid = t.valid(mask)[:, None]
     for move in (t.image, t.maps):
         clean, corrupted = move(x * mask[:, None]), move(torch.where(mask[:, None], x, 1.0))
@@ -221,7 +203,7 @@ def test_valid_pixels_remain() -> None:
     for scale in (0.3, 0.5, 1.0, 1.3):
         for antialias in (True, False):
             assert ViewTransform(scale, antialias=antialias).valid(everywhere).all()
-    shifted = ViewTransform(translate=(0.0, 0.25), align_corners=False).valid(everywhere)
+    shifted = ViewTransform(translate=(0.0, 0.25)).valid(everywhere)
     assert not shifted[:, :, :8].any()
     assert shifted[:, :, 8:].all()
     rotated = ViewTransform(rotate=10.0).valid(everywhere)
@@ -235,14 +217,13 @@ def test_valid_pixels_remain() -> None:
     flip=st.booleans(),
     dy=st.floats(-0.2, 0.2),
     dx=st.floats(-0.2, 0.2),
-    align=st.booleans(),
     w=st.sampled_from([48, 64]),
     scale=st.sampled_from([0.8, 1.0, 1.5]),
 )
 def test_inverse_brings_maps_back(
-    rotate: float, flip: bool, dy: float, dx: float, align: bool, w: int, scale: float
+    rotate: float, flip: bool, dy: float, dx: float, w: int, scale: float
 ) -> None:
-    t = ViewTransform(scale, flip, rotate, (dy, dx), align_corners=align)
+    t = ViewTransform(scale, flip, rotate, (dy, dx))
     ys, xs = torch.linspace(-1, 1, 48)[:, None], torch.linspace(-1, 1, w)[None, :]
     # A smooth blob well inside, so that it stays in view.
     x = torch.exp(-(((ys - 0.1) / 0.4) ** 2) - ((xs + 0.05) / 0.4) ** 2)[None, None]
@@ -258,7 +239,7 @@ def test_inverse_brings_maps_back(
         ViewTransform(scale=0.6),
         ViewTransform(flip=True, rotate=90.0),
         ViewTransform(scale=1.4, rotate=13.0, translate=(0.1, -0.05)),
-        ViewTransform(scale=0.6, antialias=True, align_corners=False),
+        ViewTransform(scale=0.6, antialias=True),
     ],
 )
 def test_gradients_flow_through_maps(t: ViewTransform) -> None:

@@ -9,11 +9,11 @@ The paper tests all four; the authors' ``train_SEAM.py`` (https://github.com/Yud
 rescales: ``ViewTransform(scale=0.3)``, bilinear, align_corners=True, not antialiased.
 
 Positions are relative to the *frame*, -1..1 from side to side, so that a map at any stride moves
-with its image. ``align_corners`` defines the sides: the centers of the outermost cells (True,
-published) or their outer edges (False). A rotation by a multiple of 90 degrees rotates the frame
-too (height and width are swapped). Any other rotation keeps the frame, and what enters it from
-outside is 0 and invalid. Lengths within the frame follow from its ratio of width to height, which
-is the same for an image and its maps whenever the stride divides the sides.
+with its image. Its sides are the centers of the outermost cells, as published. A rotation by a
+multiple of 90 degrees rotates the frame too (height and width are swapped). Any other rotation
+keeps the frame, and what enters it from outside is 0 and invalid. Lengths within the frame follow
+from its ratio of width to height, which is the same for an image and its maps whenever the stride
+divides the sides.
 
 Flips and quarter turns move values without mixing them. Rescaling is one interpolation; any other
 rotation, together with the translation, is a second one.
@@ -52,7 +52,6 @@ class ViewTransform:
             1: rounded down to whole pixels (published).
         antialias: average over the pixels that fall into one when *images* shrink. Maps are smooth
             and never averaged. False: plain bilinear (published).
-        align_corners: definition of the frame's sides; see the module's docstring.
 
     Example:
         An image and its map at stride 8 go through the same transform.
@@ -76,7 +75,6 @@ class ViewTransform:
     translate: tuple[float, float] = (0.0, 0.0)
     size_multiple: int = 1
     antialias: bool = False
-    align_corners: bool = True
 
     def __post_init__(self) -> None:
         assert self.scale > 0 and math.isfinite(self.rotate), self
@@ -94,7 +92,6 @@ class ViewTransform:
         translate: float = 0.0,
         size_multiple: int = 1,
         antialias: bool = False,
-        align_corners: bool = True,
     ) -> ViewTransform:
         """Draw a random transform; always takes five numbers from the generator.
 
@@ -106,7 +103,6 @@ class ViewTransform:
             translate: largest shift either way, share of a side.
             size_multiple: as in the class.
             antialias: as in the class.
-            align_corners: as in the class.
         """
         assert scale[0] <= scale[1], scale
         u = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
@@ -117,7 +113,6 @@ class ViewTransform:
             translate=(translate * (2 * u[3] - 1), translate * (2 * u[4] - 1)),
             size_multiple=size_multiple,
             antialias=antialias,
-            align_corners=align_corners,
         )
 
     def output_size(self, h: int, w: int) -> tuple[int, int]:
@@ -218,19 +213,17 @@ class ViewTransform:
             return x
         if antialias and (size[0] < h or size[1] < w):
             # torch's antialiasing always places samples as for align_corners=False. Two matrix
-            # products are correct for both conventions, and as fast.
-            rows = _triangle_weights(h, size[0], self.align_corners, x.device)
-            columns = _triangle_weights(w, size[1], self.align_corners, x.device)
+            # products are correct, and as fast.
+            rows = _triangle_weights(h, size[0], x.device)
+            columns = _triangle_weights(w, size[1], x.device)
             return resize_by_matrices(x, rows, columns)
-        return functional.interpolate(
-            x, size=size, mode="bilinear", align_corners=self.align_corners
-        )
+        return functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
     def _sample(self, x: Tensor, angle: float, *, backward: bool) -> Tensor:
         """Rotate by ``angle`` (rad) about the center, then translate; or the inverse of both."""
         h, w = x.shape[2], x.shape[3]
-        v = _cell_positions(h, self.align_corners, x.device)[:, None]
-        u = _cell_positions(w, self.align_corners, x.device)[None, :]
+        v = _cell_positions(h, x.device)[:, None]
+        u = _cell_positions(w, x.device)[None, :]
         down, right = 2.0 * self.translate[0], 2.0 * self.translate[1]
         sine, cosine, ratio = math.sin(angle), math.cos(angle), w / h
         # grid_sample takes the source of each pixel of the result: the inverse of the transform.
@@ -248,37 +241,28 @@ class ViewTransform:
                 grid.expand(len(x), h, w, 2),
                 mode="bilinear",
                 padding_mode="zeros",
-                align_corners=self.align_corners,
+                align_corners=True,
             )
         return sampled.to(x.dtype)
 
 
-def _cell_positions(count: int, align_corners: bool, device: torch.device) -> Tensor:
+def _cell_positions(count: int, device: torch.device) -> Tensor:
     """Return the positions of the cells' centers in the frame, -1..1, (count,)."""
     index = torch.arange(count, dtype=torch.float64, device="cpu")
-    if align_corners:
-        positions = 2.0 * index / max(count - 1, 1) - (1.0 if count > 1 else 0.0)
-    else:
-        positions = (2.0 * index + 1.0) / count - 1.0
+    positions = 2.0 * index / max(count - 1, 1) - (1.0 if count > 1 else 0.0)
     return positions.to(device, torch.float32)
 
 
 @lru_cache(maxsize=256)
 @torch.inference_mode(False)  # cached tensors must be usable in training too
-def _triangle_weights(before: int, after: int, align_corners: bool, device: torch.device) -> Tensor:
+def _triangle_weights(before: int, after: int, device: torch.device) -> Tensor:
     """Return the weights (after, before) of an antialiased resize: a triangle filter.
 
     Its half width is one cell of the coarser grid, so enlarging is plain bilinear.
     """
-    if align_corners:
-        step = (before - 1) / (after - 1) if after > 1 else 0.0
-        centers = torch.arange(after, dtype=torch.float64) * step
-        width = max(step, 1.0) if after > 1 else float(before)
-    else:
-        step = before / after
-        centers = (torch.arange(after, dtype=torch.float64) + 0.5) * step - 0.5
-        centers = centers.clamp(0, before - 1) if step < 1.0 else centers
-        width = max(step, 1.0)
+    step = (before - 1) / (after - 1) if after > 1 else 0.0
+    centers = torch.arange(after, dtype=torch.float64) * step
+    width = max(step, 1.0) if after > 1 else float(before)
     distance = (centers[:, None] - torch.arange(before, dtype=torch.float64)[None, :]).abs()
     weights = (1.0 - distance / width).clamp(min=0.0)
     return (weights / weights.sum(dim=1, keepdim=True)).to(device, torch.float32)
