@@ -232,8 +232,7 @@ def _prediction(
     recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine, classes: int
 ) -> Cost:
     section, trained = recipe.predict, recipe.train_segmenter
-    sides = {"trained": trained.long_side, "photo": None}
-    side = section.long_side if isinstance(section.long_side, int) else sides[section.long_side]
+    side = section.side(trained.long_side)
     mpx, work = photos.resized(side), segmenter_work(trained)
     views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
     largest = max(section.scales) ** 2 * (photos.largest if side is None else mpx)

@@ -47,9 +47,8 @@ def seen_sizes(recipe: Recipe, long_side: int) -> SeenSizes:
 def _masks_factor(recipe: Recipe, long_side: int) -> float | None:
     if not recipe.train_segmenter.enabled:
         return None
-    given = recipe.predict.long_side
-    side = recipe.train_segmenter.long_side if given == "trained" else given
-    return _factor(long_side, side if isinstance(side, int) else None, recipe.predict.scales)
+    side = recipe.predict.side(recipe.train_segmenter.long_side)
+    return _factor(long_side, side, recipe.predict.scales)
 
 
 def _factor(photo: int, side: int | None, scales: Sequence[float]) -> float:

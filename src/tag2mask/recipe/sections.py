@@ -300,6 +300,15 @@ class Predict(Section):
     skip_bad: bool = False
     """Skip unreadable photos (exit code 3) instead of stopping; the command always skips them."""
 
+    def side(self, trained: int | None) -> int | None:
+        """Return the photo's long side at scale 1, px; None: its own.
+
+        Args:
+            trained: that of the training, px; None: the photo's own.
+        """
+        side = self.long_side
+        return side if isinstance(side, int) else {"trained": trained, "photo": None}[side]
+
 
 class ComparedCrf(Crf):
     """A dense CRF on the maps of ``infer-cam``, as a comparison with the random walk."""

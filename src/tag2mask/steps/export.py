@@ -160,8 +160,6 @@ def export(
 
 def exported_spec(net: SegmentationNet, spec: SegmenterSpec, section: Predict) -> ExportedSpec:
     """Return the specification to store in the exported files."""
-    sides = {"trained": spec.long_side, "photo": None}
-    side = section.long_side
     return ExportedSpec(
         format=FORMAT,
         tag2mask=__version__,
@@ -177,7 +175,7 @@ def exported_spec(net: SegmentationNet, spec: SegmenterSpec, section: Predict) -
         precision="float32",
         predict=LabelingRecord(
             behavior=section.behavior,
-            long_side=side if isinstance(side, int) else sides[side],
+            long_side=section.side(spec.long_side),
             scales=section.scales,
             flip=section.flip,
             tile=section.tile,

@@ -234,16 +234,13 @@ def _without_repeated(
 
 def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSettings:
     """Return the settings of labeling that a section describes for a network."""
-    sides = {"trained": segmenter.long_side, "photo": None}
     crf = None
     if section.crf.enabled:
         from tag2mask.crf.dense_crf import CrfSettings  # here: without it, this starts faster
 
         crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
     return LabelingSettings(
-        long_side=section.long_side
-        if isinstance(section.long_side, int)
-        else sides[section.long_side],
+        long_side=section.side(segmenter.long_side),
         scales=section.scales,
         flip=section.flip,
         tile=section.tile,
