@@ -32,10 +32,10 @@ def test_values_have_spread_differences_and_basis() -> None:
     used = "0.30 (estimated)"
     best = "43.00 ± 1.41 at 0.40"
     assert lines_of(text, "Rows", "CAM") == [
-        ["CAM", "CAM", "41.00 ± 1.41", best, used, "known", "2", "60 s"]
+        ["CAM", "CAM", "41.00 ± 1.41", best, used, "known", "2", "1 min 00 s"]
     ]
     assert lines_of(text, "Rows", "SEAM & 50 %") == [
-        ["SEAM & 50 %", "segmenter, masks used", "47.00", "–", used, "no", "1", "60 s"]
+        ["SEAM & 50 %", "segmenter, masks used", "47.00", "–", used, "no", "1", "1 min 00 s"]
     ]
     assert lines_of(text, "Differences", "SEAM & 50 %") == [["SEAM & 50 %", "CAM", "+7.00", "–"]]
     assert not lines_of(text, "Differences", "CAM")
@@ -60,7 +60,7 @@ def test_splits_are_side_by_side() -> None:
     assert lines_of(text, "Rows", "SEAM") == [
         [
             *("SEAM", "SEAM", "45.00", "47.00 at 0.40", "33.00", "34.00 at 0.40"),
-            *("0.30 (estimated)", "known", "1", "60 s"),
+            *("0.30 (estimated)", "known", "1", "1 min 00 s"),
         ]
     ]
     assert lines_of(text, "Differences", "ER") == [

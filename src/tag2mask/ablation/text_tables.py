@@ -16,6 +16,7 @@ from tag2mask.evaluation.records import NO_THRESHOLD
 from tag2mask.evaluation.tables import markdown_table
 from tag2mask.evaluation.wording import interval_text, percent
 from tag2mask.metrics.bootstrap import Interval
+from tag2mask.runtime.durations import format_duration
 from tag2mask.text.escaping import markdown_block, markdown_text
 
 NO_OWN_MEASURE = "No row has a value of its own measure; the other measures are listed below."
@@ -102,7 +103,7 @@ def own_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...]]:
                 _joined([mean_threshold_text(one) for one in own]),
                 _joined([one.tag_source for one in own]),
                 str(seeds_done(row)),
-                seconds_text(row.seconds),
+                "–" if row.seconds is None else format_duration(row.seconds.mean),
             )
         )
     return rows
@@ -294,12 +295,3 @@ def mean_threshold_text(own: Summary) -> str:
         return NO_THRESHOLD
     threshold = own.background_threshold
     return f"{'?' if threshold is None else f'{threshold.mean:.2f}'} ({own.background_source})"
-
-
-def seconds_text(value: Statistic | None) -> str:
-    """Return a duration in seconds, minutes or hours."""
-    if value is None:
-        return "–"
-    if value.mean < 90:
-        return f"{value.mean:.0f} s"
-    return f"{value.mean / 60:.0f} min" if value.mean < 7200 else f"{value.mean / 3600:.1f} h"
