@@ -136,6 +136,10 @@ class Crf(Section):
     bilateral_weight: NonNegative = 10.0
     """Weight of this kernel; 0: without it."""
 
+    def numbers(self) -> dict[str, Any]:
+        """Return the values of `tag2mask.crf.dense_crf.CrfSettings`, by name."""
+        return self.model_dump(exclude={"enabled"})
+
 
 class AffinityLabeling(ThresholdChoice):
     """Step ``affinity-labels``: labels of the pixels on which two dense CRFs agree."""

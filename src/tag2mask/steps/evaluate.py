@@ -260,7 +260,7 @@ def _with_crf_masks(
     from tag2mask.crf.dense_crf import CrfSettings
     from tag2mask.evaluation.crf_masks import CrfMasks
 
-    settings = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
+    settings = CrfSettings(**section.crf.numbers())
     masked = {
         sample.id: sample
         for samples in photos.splits.values()

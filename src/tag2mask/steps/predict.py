@@ -238,7 +238,7 @@ def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSet
     if section.crf.enabled:
         from tag2mask.crf.dense_crf import CrfSettings  # here: without it, this starts faster
 
-        crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
+        crf = CrfSettings(**section.crf.numbers())
     return LabelingSettings(
         long_side=section.side(segmenter.long_side),
         scales=section.scales,

@@ -187,7 +187,7 @@ class _PseudoMaskMaker:
         self.outputs = PhotoOutputs(step, partial(_files, step.path, section), self._key)
         self.crf = None
         if section.crf.enabled:
-            self.crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
+            self.crf = CrfSettings(**section.crf.numbers())
 
     def write(
         self, samples: Sequence[Sample], bar: ProgressBar
