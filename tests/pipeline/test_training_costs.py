@@ -12,8 +12,7 @@ from tag2mask.pipeline.estimates import estimate
 from tag2mask.pipeline.training_costs import training_steps
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.training import Optimizer, TrainCam
-from tag2mask.training.loop import epochs_to_steps
-from tag2mask.training.sampler import steps_per_epoch
+from tag2mask.steps.trainers.training import fit_settings
 
 counts = st.integers(1, 40)
 
@@ -29,8 +28,7 @@ def test_estimated_steps_are_those_of_the_training(
         max_steps=most,
         optimizer=Optimizer(accumulate=accumulate),
     )
-    steps = epochs_to_steps(epochs, steps_per_epoch(photos, batch), accumulate, most)
-    assert training_steps(section, photos) == steps
+    assert training_steps(section, photos) == fit_settings(section, photos).steps
 
 
 def test_heads_on_frozen_features_cost_a_pass_over_the_photos_and_their_maps(

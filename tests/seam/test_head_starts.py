@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from tag2mask.nn.backbones.base import Backbone, Features
-from tag2mask.seam.cam_head import TOP_CELLS, Pooling
+from tag2mask.seam.cam_head import TOP_CELLS, Pooling, best_cells
 from tag2mask.seam.head_starts import (
     CellStatistics,
     ChosenHead,
     HeadStarts,
-    best_cells,
     mean_of_best,
     set_head,
 )

@@ -22,7 +22,7 @@ from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.training.augmentation import Augmentation, CropWindow
 from tag2mask.training.dataset import TaggedBatch, TrainingDataset, collate_tagged, step_loader
-from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
+from tag2mask.training.sampler import StepBatchSampler, epochs_to_steps, steps_per_epoch
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 PLAIN = Augmentation(
@@ -254,3 +254,10 @@ def test_training_data_has_no_access_to_masks() -> None:
     )
     assert result.stdout.strip() == "[]"
     assert not any("mask" in name for name in Sample.__dataclass_fields__)
+
+
+def test_epochs_to_steps() -> None:
+    assert epochs_to_steps(5, 100, 1, None) == 500
+    assert epochs_to_steps(5, 100, 4, None) == 125
+    assert epochs_to_steps(5, 100, 1, 30) == 30
+    assert epochs_to_steps(1, 1, 4, None) == 1

@@ -20,7 +20,6 @@ from tag2mask.errors import DeviceError, Tag2MaskError
 from tag2mask.nn.repeatable_resize import BilinearByMatrices
 from tag2mask.runtime.session import Runtime
 from tag2mask.training import loop as fit_module
-from tag2mask.training.loop import epochs_to_steps
 from tag2mask.training.optim import schedule
 
 
@@ -294,10 +293,3 @@ def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> N
     one, two = (torch.load(tmp_path / str(d) / "weights.pt", weights_only=True) for d in (1, 2))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-4, msg=name)
-
-
-def test_epochs_to_steps() -> None:
-    assert epochs_to_steps(5, 100, 1, None) == 500
-    assert epochs_to_steps(5, 100, 4, None) == 125
-    assert epochs_to_steps(5, 100, 1, 30) == 30
-    assert epochs_to_steps(1, 1, 4, None) == 1

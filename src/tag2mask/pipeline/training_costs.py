@@ -27,14 +27,16 @@ from tag2mask.pipeline.cost_model import (
     segmenter_training_work,
 )
 from tag2mask.recipe.train_segmenter import TrainSegmenter
-from tag2mask.recipe.training import TrainAffinity, TrainCam
+from tag2mask.recipe.training import HELD_OUT, TrainAffinity, TrainCam
+from tag2mask.training.sampler import epochs_to_steps, steps_per_epoch
 
 
 def training_steps(section: TrainCam | TrainAffinity | TrainSegmenter, photos: int) -> int:
     """Return the number of optimizer steps over ``photos`` training photos."""
-    batches = section.epochs * max(1, photos // section.batch_size)
-    steps = max(1, batches // section.optimizer.accumulate)
-    return steps if section.max_steps is None else min(steps, section.max_steps)
+    per_epoch = steps_per_epoch(photos, section.batch_size)
+    return epochs_to_steps(
+        section.epochs, per_epoch, section.optimizer.accumulate, section.max_steps
+    )
 
 
 def _training(
@@ -91,7 +93,8 @@ def _starts_training(
     feature_seconds = mpx * work * INFER_SECONDS / machine.speed(INFERENCE_GPU)
     feature_seconds += file_seconds(photos, machine)
     values = mpx / stride**2 * section.starts * classes  # millions per photo
-    steps = training_steps(section, max(1, count * 3 // 4))  # the other photos choose the heads
+    learned = max(1, count * (HELD_OUT - 1) // HELD_OUT)  # the other photos choose the heads
+    steps = training_steps(section, learned)
     passes = steps * section.optimizer.accumulate * section.batch_size
     largest = min(photos.largest if side is None else mpx, section.crop**2 / 1e6)
     return Cost(

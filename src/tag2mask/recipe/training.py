@@ -28,6 +28,9 @@ from tag2mask.recipe.fields import (
     Side,
 )
 
+HELD_OUT = 4
+"""Every fourth group of photos chooses among ``starts`` heads, and is not learned from."""
+
 Crop = Annotated[Integer, Field(ge=32, le=8192)]
 """Side of the square training crop, px."""
 ColorJitter = tuple[NonNegative, NonNegative, NonNegative, Annotated[Number, Field(ge=0.0, le=0.5)]]

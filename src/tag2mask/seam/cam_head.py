@@ -110,8 +110,13 @@ def class_logits(
     if pooling == "avg":
         logits = resized_average(maps, size, valid)
     else:
-        logits = best_cells_average(maps, 1 if pooling == "max" else TOP_CELLS, valid)
+        logits = best_cells_average(maps, best_cells(pooling), valid)
     return logits.reshape(foreground.shape[:3])
+
+
+def best_cells(pooling: Pooling) -> int:
+    """Return the number of cells that ``max`` or ``top`` averages."""
+    return 1 if pooling == "max" else TOP_CELLS
 
 
 def best_cells_average(maps: Tensor, count: int, valid: Tensor | None = None) -> Tensor:

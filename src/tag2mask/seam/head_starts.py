@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tag2mask.nn.mean import Mean
-from tag2mask.seam.cam_head import TOP_CELLS
 from tag2mask.seam.network import SeamNet
 
 FIRST_WEIGHTS = 0.02
@@ -166,8 +165,3 @@ def set_head(net: SeamNet, head: ChosenHead, statistics: CellStatistics) -> None
     assert net.head_norm.running_mean is not None and net.head_norm.running_var is not None
     net.head_norm.running_mean.copy_(statistics.mean)
     net.head_norm.running_var.copy_(statistics.variance)
-
-
-def best_cells(pooling: str) -> int:
-    """Return the number of cells that a pooling averages."""
-    return 1 if pooling == "max" else TOP_CELLS

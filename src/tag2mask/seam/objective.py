@@ -16,6 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.masked_resize import cells_inside
 from tag2mask.nn.mean import Mean
 from tag2mask.seam import losses
@@ -172,8 +173,7 @@ class SeamObjective(nn.Module):
     def _view(
         self, image: Tensor, valid: Tensor | None, tags: Tensor, channels: Tensor
     ) -> _BranchView:
-        stride = self.settings.map_stride
-        size = (_cells(image.shape[2], stride), _cells(image.shape[3], stride))
+        size = map_grid(image.shape[2], image.shape[3], self.settings.map_stride)
         output = self.net(
             image,
             valid=valid,
@@ -286,7 +286,3 @@ def present_channels(tags: Tensor) -> Tensor:
     most = max(1, int(tags.sum(dim=1).amax()))
     classes = tags.argsort(dim=1, descending=True, stable=True)[:, :most].sort(dim=1).values
     return torch.cat([torch.zeros_like(classes[:, :1]), classes + 1], dim=1)
-
-
-def _cells(side: int, stride: int) -> int:
-    return max(1, -(-side // stride))

@@ -307,11 +307,3 @@ def _mix_seed(*numbers: int) -> int:
     for number in numbers:
         mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
     return mixed
-
-
-def epochs_to_steps(
-    epochs: int, batches_per_epoch: int, accumulate: int, max_steps: int | None
-) -> int:
-    """Return the number of optimizer steps of a training, at least 1 and at most ``max_steps``."""
-    steps = max(1, epochs * batches_per_epoch // accumulate)
-    return steps if max_steps is None else min(steps, max_steps)

@@ -83,6 +83,14 @@ def steps_per_epoch(photos: int, batch_size: int) -> int:
     return max(1, photos // batch_size)
 
 
+def epochs_to_steps(
+    epochs: int, batches_per_epoch: int, accumulate: int, max_steps: int | None
+) -> int:
+    """Return the number of optimizer steps of a training, at least 1 and at most ``max_steps``."""
+    steps = max(1, epochs * batches_per_epoch // accumulate)
+    return steps if max_steps is None else min(steps, max_steps)
+
+
 def check_batch_size(batch_size: int, processes: int, setting: str) -> None:
     """Check that each process gets a photo of every batch.
 

@@ -146,11 +146,11 @@ FAULTS = [
         ("training/test_loop.py::test_every_batch_has_a_dropout_of_its_own",),
     ),
     Fault(
-        "training.loop.epochs_to_steps",
+        "training.sampler.epochs_to_steps",
         "the limit of steps is ignored",
         "steps if max_steps is None else min(steps, max_steps)",
         "steps",
-        ("training/test_loop.py::test_epochs_to_steps",),
+        ("training/test_dataset.py::test_epochs_to_steps",),
     ),
     Fault(
         "training.optim.schedule",

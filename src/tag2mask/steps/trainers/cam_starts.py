@@ -15,9 +15,10 @@ from tag2mask.artifacts.handles import CamModel
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import Sample, group_of
 from tag2mask.metrics.tag_scores import tag_quality, tag_table
-from tag2mask.recipe.training import TrainCam
+from tag2mask.recipe.training import HELD_OUT, TrainCam
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.head_starts import ChosenHead, HeadStarts, best_cells, mean_of_best, set_head
+from tag2mask.seam.cam_head import best_cells
+from tag2mask.seam.head_starts import ChosenHead, HeadStarts, mean_of_best, set_head
 from tag2mask.seam.model import SeamSpec
 from tag2mask.seam.network import SeamNet
 from tag2mask.steps.trainers.frozen_features import FrozenFeatures, compute_features
@@ -25,8 +26,6 @@ from tag2mask.steps.trainers.training import fit_settings, network_optimizer, ra
 from tag2mask.training.loop import fit
 from tag2mask.training.skipped import SkippedPhotos
 
-HELD_OUT = 4
-"""Every fourth group of photos chooses the heads, and is not learned from."""
 LEARNED = 0.5
 """Average precision below which a class is called not learned."""
 BATCH_SETTING = "train_cam.batch_size"

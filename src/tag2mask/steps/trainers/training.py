@@ -19,10 +19,10 @@ from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.checkpoint import CHECKPOINT
 from tag2mask.training.dataset import EpochDataset, step_loader
-from tag2mask.training.loop import FitSettings, epochs_to_steps
+from tag2mask.training.loop import FitSettings
 from tag2mask.training.mixture import PhotoChoice
 from tag2mask.training.optim import build_optimizer, parameter_groups
-from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
+from tag2mask.training.sampler import StepBatchSampler, epochs_to_steps, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos, TrainingBatch
 
 TrainingSection = TrainCam | TrainAffinity | TrainSegmenter
