@@ -39,6 +39,11 @@ class PreparedPhotos:
     folder: Path
     classes: int
 
+    @property
+    def samples(self) -> list[Sample]:
+        """The samples of all splits; no photo is in two, as ``prepare`` checks."""
+        return [sample for samples in self.splits.values() for sample in samples]
+
     def without(self, ids: Collection[str]) -> Self:
         """Return a copy without some photos, and without splits that become empty.
 

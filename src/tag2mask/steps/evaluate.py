@@ -261,15 +261,8 @@ def _with_crf_masks(
     from tag2mask.evaluation.crf_masks import CrfMasks
 
     settings = CrfSettings(**section.crf.numbers())
-    masked = {
-        sample.id: sample
-        for samples in photos.splits.values()
-        for sample in samples
-        if sample.id in truths
-    }
-    CrfMasks(base.content, classes.colors, settings, base.threshold).make(
-        step, list(masked.values()), runtime
-    )
+    masked = [sample for sample in photos.samples if sample.id in truths]
+    CrfMasks(base.content, classes.colors, settings, base.threshold).make(step, masked, runtime)
     place = stages.index(base) + 1
     added = replace(base, name=with_crf(base.name), content=step.path / CRF_MASKS)
     return (*stages[:place], added, *stages[place:])

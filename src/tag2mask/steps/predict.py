@@ -83,13 +83,13 @@ def predict_prepared(
                 where=data.path,
                 fix="Train on this data, or give the data it was trained on.",
             )
-        samples = {
-            sample.id: sample
+        samples = [
+            sample
             for split in SPLITS
             if split in section.splits
             for sample in read_index(data.path, split)
-        }
-        photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
+        ]
+        photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples]
         predictor = photo_predictor(segmenter, section, step, None)
         removed = predictor.outputs.remove_missing({photo.id for photo in photos})
         return predictor.finish(
@@ -97,7 +97,7 @@ def predict_prepared(
             runtime,
             {"removed": removed},
             skip_bad=section.skip_bad,
-            tagged=[sample for sample in samples.values() if sample.tags],
+            tagged=[sample for sample in samples if sample.tags],
         )
 
 

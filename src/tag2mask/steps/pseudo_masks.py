@@ -103,7 +103,7 @@ def pseudo_masks(
         check_class_thresholds(section, classes.names)
         photos = mapped_photos(data, maps)
         background = choose_background_threshold(data, photos, section, runtime)
-        samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
+        samples = photos.samples
         thresholds = class_thresholds(section, classes.names, background.threshold)
         maker = _PseudoMaskMaker(photos, classes.colors, section, thresholds, step)
         maker.outputs.remove_missing({sample.id for sample in samples})

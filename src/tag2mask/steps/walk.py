@@ -111,8 +111,8 @@ def walk(
             metrics |= background.metrics()
         else:
             alpha = section.alpha
-        samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
         walker = _Walker(photos, walk_inference(model, section, runtime), section, alpha, step)
+        samples = photos.samples
         walker.outputs.remove_missing({sample.id for sample in samples})
         computed, skipped = walker.outputs.write(
             samples, walker.write, runtime, skip_bad=section.skip_bad
