@@ -272,7 +272,7 @@ def test_a_damaged_file_is_named(scene, masks, one_rank):
 def test_masks_of_a_network_of_other_classes_are_refused(scene, masks, one_rank):
     with step_folder(Predictions, scene.root / "predict", section={"splits": ["val"]}) as step:
         predictions = step.finish(metrics={"classes": ["cow", "horse"]})
-    with pytest.raises(DataError, match=r"has different classes .*cow.*horse"):
+    with pytest.raises(DataError, match=r"predictions are of the classes .*cow.*horse"):
         evaluate(
             scene.data,
             scene.maps,

@@ -41,7 +41,7 @@ from tag2mask.data.index import (
     read_mask_paths,
 )
 from tag2mask.data.splits import SPLITS
-from tag2mask.errors import DataError, first_few
+from tag2mask.errors import DataError
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import SplitCounts
 from tag2mask.evaluation.evidence import photo_qualities
@@ -110,7 +110,7 @@ def evaluate(
     if not section.use_drawn:
         left_out |= _sure_photos(data, corrections)
     if predictions is not None:
-        _check_classes(data, predictions)
+        check_classes(predictions, read_classes(data.path).names, "predictions")
     coverage: dict[str, Handle | str] = {
         "data": data,
         **({} if maps is None else {"maps": maps}),
@@ -198,18 +198,6 @@ def format_table(evaluation: Evaluation) -> str:
         RunFolderError: ``evaluation.json`` is missing or damaged.
     """
     return format_scores(read_scores(evaluation))
-
-
-def _check_classes(data: PreparedData, predictions: Predictions) -> None:
-    """Check that the predictions are of a network with the classes of the data."""
-    own, found = list(read_classes(data.path).names), predictions.manifest.metrics.get("classes")
-    if found not in (None, own):
-        raise DataError(
-            f"the network has different classes ({first_few(found)}) than the data "
-            f"({first_few(own)})",
-            where=predictions.path,
-            fix="Give masks of a network that was trained on these classes.",
-        )
 
 
 def _predicted_splits(predictions: Predictions) -> Sequence[str]:
