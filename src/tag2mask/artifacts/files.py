@@ -61,6 +61,10 @@ _EXPLAINED = {
     errno.ENOTDIR: ("a file is in the place of the folder", "Give another folder."),
     errno.EEXIST: ("a file is in the place of the folder", "Give another folder."),
     errno.EISDIR: ("a folder is in the place of the file", "Give the path of a file."),
+    errno.ELOOP: (
+        "a link is in the place of the file, or leads to itself",
+        "Put the file itself in its place, or delete the link.",
+    ),
 }
 
 

@@ -14,11 +14,13 @@ import errno
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from tag2mask.artifacts.files import file_digest, readable_os_errors
 from tag2mask.artifacts.items import checked_id
+from tag2mask.artifacts.links import open_itself
 from tag2mask.text.json_text import parse_json
 
 
@@ -116,7 +118,7 @@ def _delete(path: Path) -> None:
 
 
 def _open(path: Path) -> IO[bytes]:
-    file = path.open("ab+")
+    file = open_itself(path, "ab+")
     if file.tell() > 0:
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":  # cut off by a kill: end that line, it will be ignored
@@ -171,7 +173,8 @@ def _read_records(folder: Path, *, digests: bool) -> _Records:
     last: dict[str, tuple[int, str | None, str | None]] = {}
     sessions = 0
     for path in sorted(folder.glob("items*.jsonl")):
-        with readable_os_errors(path), path.open("rb") as lines:
+        # A link to nothing is no journal.
+        with readable_os_errors(path), suppress(FileNotFoundError), path.open("rb") as lines:
             for line in lines:
                 parsed = _parsed(line)
                 if parsed is None:

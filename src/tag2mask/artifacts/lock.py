@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from tag2mask.artifacts.files import make_folder, readable_os_errors
+from tag2mask.artifacts.links import open_itself
 from tag2mask.errors import FolderInUseError
 
 LOCK = ".lock"
@@ -63,7 +64,7 @@ def _locked_file(folder: Path) -> tuple[IO[bytes], bool]:
         make_folder(folder)
         # The process that had the folder may have deleted it, or the lock's file, meanwhile.
         with readable_os_errors(folder), suppress(FileNotFoundError):
-            file = path.open("ab")
+            file = open_itself(path, "ab")
             try:
                 held = _lock(file, folder)
                 if not held or os.path.samestat(os.fstat(file.fileno()), path.stat()):

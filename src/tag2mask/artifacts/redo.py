@@ -104,6 +104,8 @@ def _set_aside(folder: Path) -> None:
         return
     moving = folder / _MOVING
     with readable_os_errors(folder):
+        for place in (moving, folder / KEPT):
+            place.unlink(missing_ok=True)  # a link in a folder that was received
         moving.mkdir()
         for name in _records_first(folder):
             (folder / name).rename(moving / name)
@@ -117,7 +119,7 @@ def _is_begun(folder: Path) -> bool:
 
 def _end_redo(folder: Path, begun: bool) -> None:
     """Delete the earlier files if the new ones are worth keeping; else put them back."""
-    if not (folder / KEPT).is_dir():
+    if not _is_own_folder(folder / KEPT):
         return
     if begun:
         delete_kept(folder)
@@ -131,7 +133,7 @@ def _end_redo(folder: Path, begun: bool) -> None:
 
 def _put_back(folder: Path) -> None:
     moving = folder / _MOVING
-    if not moving.is_dir():  # another process was faster
+    if not _is_own_folder(moving):  # another process was faster
         return
     with readable_os_errors(folder):
         for name in reversed(_records_first(moving)):
@@ -145,8 +147,12 @@ def _records_first(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (name not in (MANIFEST, STARTED), name))
 
 
+def _is_own_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
+    if _is_own_folder(path):
         shutil.rmtree(path)
     else:
         path.unlink()

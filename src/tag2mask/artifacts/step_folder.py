@@ -42,6 +42,7 @@ from tag2mask.artifacts.identity import (
     is_being_deleted,
 )
 from tag2mask.artifacts.journal import Journal
+from tag2mask.artifacts.links import check_no_linked_folders
 from tag2mask.artifacts.lock import folder_lock
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, Identity, Manifest, read_identity
 from tag2mask.artifacts.redo import delete_kept, put_back_moved
@@ -158,7 +159,8 @@ def step_folder(
 
     Raises:
         RunFolderError: the folder was made from something else (the keys that differ, old and new),
-            holds other files, is in use by another process, or can't be written.
+            holds other files or a link to another folder, is in use by another process, or can't be
+            written.
     """
     folder = Path(out)
     wanted = identity_of(kind, folder, section, inputs, coverage)
@@ -180,6 +182,8 @@ def step_folder(
         and not missing_files(kind, folder)
         and has_all(found)
     )
+    if not complete:
+        check_no_linked_folders(folder)
     if found is not None and not isinstance(found, Manifest):
         wanted = wanted.model_copy(update={"started": found.started, "seconds": found.seconds})
     writes = rank == 0 and not complete

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from tag2mask.artifacts.files import atomic_write, temporary_path
+from tag2mask.artifacts.links import open_itself
 
 Row = dict[str, Any]
 
@@ -34,7 +35,7 @@ class PhotoRows:
 
     def __enter__(self) -> Self:
         """Open this rank's file."""
-        self._own = self._parts[self._rank].open("w", encoding="utf-8")
+        self._own = open_itself(self._parts[self._rank], "w")
         return self
 
     def __exit__(self, *_: object) -> None:

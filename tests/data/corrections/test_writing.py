@@ -242,3 +242,28 @@ def test_a_reader_keeps_the_masks_of_the_decisions_that_it_read(tmp_path: Path) 
     copy = read_corrections(tmp_path / "copy")
     assert np.array_equal(read_mask(copy.masks()["a/b"], 2), MASK)
     assert copy.decisions == read.decisions and not (tmp_path / "copy" / "earlier").exists()
+
+
+def test_links_inside_are_not_written_through(tmp_path: Path) -> None:
+    folder, other = tmp_path / "corrections", tmp_path / "other"
+    folder.mkdir()
+    (folder / "decisions.jsonl").symlink_to(other)
+    with (
+        pytest.raises(RunFolderError, match=r"a link is in the place.*/decisions\.jsonl\]"),
+        open_corrections(folder, CLASSES),
+    ):
+        pass
+    assert not other.exists()
+    (folder / "decisions.jsonl").unlink()
+    other.mkdir()
+    (folder / "masks").symlink_to(other)
+    with (
+        pytest.raises(RunFolderError, match=r"a link to another folder.*/masks\]"),
+        open_corrections(folder, CLASSES),
+    ):
+        pass
+    (folder / "masks").unlink()
+    (tmp_path / "linked").symlink_to(folder)
+    with open_corrections(tmp_path / "linked", CLASSES) as writer:
+        writer.write(Decision("a", "corrected"), MASK)
+    assert (folder / "masks/a.png").is_file()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from watching import RULE
 
-from tag2mask.segmentation.standalone import decisions
+from tag2mask.segmentation.standalone import decisions, files
 
 NAMES = ("red", "green", "blue")
 
@@ -59,3 +59,14 @@ def test_the_table_of_earlier_lines_is_read_once(
         file.write("7_a,7,2026")  # cut off by a crash
     begin().write_groups()
     assert groups() == in_memory and len(reads) == 2
+
+
+def test_a_link_is_not_written_through(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for name in ("decisions.csv", "items.jsonl"):
+        (tmp_path / name).symlink_to(other)
+    with pytest.raises(OSError, match=r"decisions\.csv"):
+        add(decisions.Decisions(tmp_path, NAMES, asdict(RULE)), "a", 1)
+    with pytest.raises(OSError, match=r"items\.jsonl"):
+        files.Journal(tmp_path / "items.jsonl").record(files.Photo("a", tmp_path / "a", "1", ""))
+    assert not other.exists()

@@ -22,6 +22,7 @@ from tag2mask.artifacts.files import (
     write_bytes,
     write_json,
 )
+from tag2mask.artifacts.links import check_no_linked_folders, open_itself
 from tag2mask.artifacts.lock import folder_lock
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.check import check_same_classes
@@ -149,9 +150,10 @@ def open_corrections(folder: Path, classes: ClassSet) -> Iterator[CorrectionsWri
     Raises:
         DataError: the folder has masks of other classes, or is damaged.
         FolderInUseError: another process writes there.
-        RunFolderError: it can't be written.
+        RunFolderError: a link to another folder is inside, or it can't be written.
     """
     with folder_lock(folder):
+        check_no_linked_folders(folder)
         check_same_classes(Corrections(folder, {}, recorded_classes(folder)), classes.names)
         decisions = read_decisions(folder / DECISIONS)
         if not (folder / CLASSES).is_file():
@@ -173,9 +175,9 @@ def encoded_mask(mask: NDArray[np.uint8], classes: ClassSet) -> bytes:
 
 def _append(path: Path, line: bytes) -> None:
     """Append a line and wait until it is on the disk; if that fails, the file is as before."""
-    with readable_os_errors(path), path.open("ab+", buffering=0) as file:
+    with readable_os_errors(path), open_itself(path, "ab+", buffering=0) as file:
         file.seek(0)
-        before = file.readall()
+        before = file.read()
         end = complete_length(before)
         if end < len(before):  # cut off by a kill
             file.truncate(end)

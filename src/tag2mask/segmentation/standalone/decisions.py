@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tag2mask.segmentation.standalone.files import replaced
+from tag2mask.segmentation.standalone.files import open_itself, replaced
 from tag2mask.segmentation.standalone.photos import Array
 
 SEPARATOR, NO_CLASS = ";", "none"
@@ -62,7 +62,7 @@ class Decisions:
         numbers = [format(value, ".6g") for name in known for value in rows[name]]
         heads = [f"{kind} {name}" for name in known for kind in ("area", "confidence")]
         line = [photo, self.group_of(photo), time, SEPARATOR.join(shown) or NO_CLASS, *numbers]
-        with self._lock, self.file.open("ab+") as file:
+        with self._lock, open_itself(self.file, "ab+") as file:
             if file.tell() == 0:
                 file.write(csv_line(["photo", "group", "time", "decision", *heads]))
             else:

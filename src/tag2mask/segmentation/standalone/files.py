@@ -16,7 +16,7 @@ from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -239,6 +239,15 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def open_itself(path: Path, mode: str) -> IO[bytes]:
+    """Open a file for writing in its place; OSError where it is a link, maybe to another folder."""
+
+    def opened(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    return open(path, mode, opener=opened)
+
+
 def write_mask(path: Path, labels: Array, colors: Sequence[Sequence[int]]) -> None:
     """Write labels uint8 (h, w) as a palette PNG."""
     palette = np.zeros((256, 3), np.uint8)
@@ -277,7 +286,7 @@ class Journal:
     def record(self, photo: Photo) -> None:
         """Record a photo whose mask is written."""
         self.stamps[photo.id] = photo.stamp
-        with self._file.open("a", encoding="utf-8") as file:
+        with open_itself(self._file, "ab") as file:
             line = json.dumps({"id": photo.id, "key": photo.stamp})
-            file.write(f"{self._begin}{line}\n")
+            file.write(f"{self._begin}{line}\n".encode())
         self._begin = ""
