@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tag2mask.artifacts.replacement import replaced_folder
-from tag2mask.errors import DataError, ProblemsError, RunFolderError
+from tag2mask.errors import DataError, FolderInUseError, ProblemsError, RunFolderError
 
 pytestmark = pytest.mark.smoke
 
@@ -82,3 +84,27 @@ def test_the_root_of_a_volume_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RunFolderError, match=r"root of a disk or volume.*folder inside of it"):
         replaced_folder(out).__enter__()
     assert (out / "a.txt").read_text() == "first"
+
+
+def test_a_second_process_is_refused_and_deletes_nothing(tmp_path: Path) -> None:
+    out = write(tmp_path / "out", "first")
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from tag2mask.artifacts.replacement import replaced_folder\n"
+        f"with replaced_folder(Path({str(out)!r})) as new:\n"
+        "    (new / 'a.txt').write_text('second')\n"
+        "    print('at work', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout.readline() == b"at work\n"
+        with pytest.raises(FolderInUseError, match="another process") as caught:
+            replaced_folder(out).__enter__()
+        assert caught.value.where == out and ".tmp" not in str(caught.value)
+        assert (out / "a.txt").read_text() == "first"
+        process.stdin.close()
+    assert process.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (out / "a.txt").read_text() == "second"

@@ -37,24 +37,30 @@ def folder_lock(folder: Path, *, remove: bool = False) -> Iterator[bool]:
         FolderInUseError: another process has locked it.
         RunFolderError: the folder can't be written.
     """
-    if sys.platform == "win32":
-        make_folder(folder)
-        yield False
-        return
-    file, held = _locked_file(folder)
-    with file:
+    with _locked(folder) as held:
         try:
             yield held
         finally:
             if remove:
                 with suppress(OSError):
-                    (folder / LOCK).unlink()
+                    (folder / LOCK).unlink(missing_ok=True)
                     folder.rmdir()
 
 
 def is_read_only(folder: Path) -> bool:
     """Return whether a folder exists in which this process can't create a file, not even a lock."""
     return folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    if sys.platform == "win32":
+        make_folder(folder)
+        yield False
+        return
+    file, held = _locked_file(folder)
+    with file:
+        yield held
 
 
 def _locked_file(folder: Path) -> tuple[IO[bytes], bool]:

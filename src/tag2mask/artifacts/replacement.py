@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tag2mask.artifacts.files import make_folder, readable_os_errors, temporary_path
+from tag2mask.artifacts.lock import folder_lock
 from tag2mask.errors import RunFolderError, Tag2MaskError
 
 
@@ -18,12 +19,14 @@ def replaced_folder(out: Path) -> Iterator[Path]:
 
     Until then an earlier ``out`` stays as it is; after an error or an interrupt, the new folder is
     deleted. At any moment the earlier one is in its place, or beside it with no other in its place,
-    where `put_back` finds it. What a killed process left is removed by the next call.
+    where the next call finds it and puts it back. What a killed process left is removed by the next
+    call. Inside the block, no other process replaces ``out``.
 
     Args:
         out: the folder; of a link, the folder that it leads to is replaced.
 
     Raises:
+        FolderInUseError: another process is replacing ``out``.
         RunFolderError: ``out`` can't be replaced or written, or is the working directory or around
             it. Errors of the block name ``out``, not the new folder.
     """
@@ -40,12 +43,26 @@ def replaced_folder(out: Path) -> Iterator[Path]:
             where=out,
             fix="Change to another folder, or give another --out.",
         )
-    new = temporary_path(place, f"{place.name}-new")
-    old = _earlier(place)
     make_folder(place.parent)
-    put_back(out)
+    lock = temporary_path(place, f"{place.name}-lock")
+    with ExitStack() as locks:
+        try:
+            locks.enter_context(folder_lock(lock, remove=True))
+        except Tag2MaskError as error:
+            error.replace_path(lock, out)
+            raise
+        with _replaced(out, place) as new:
+            yield new
+
+
+@contextmanager
+def _replaced(out: Path, place: Path) -> Iterator[Path]:
+    """Do the work of `replaced_folder`, which has the lock, in the place of ``out``."""
+    new, old = (temporary_path(place, f"{place.name}-{which}") for which in ("new", "old"))
     try:
         with readable_os_errors(out):
+            if old.is_dir() and not place.exists():
+                old.rename(place)
             for left in (new, old):  # of a killed process
                 if left.is_dir():
                     shutil.rmtree(left)
@@ -66,23 +83,5 @@ def replaced_folder(out: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def put_back(out: Path) -> None:
-    """Put an earlier folder back that `replaced_folder` left beside its place when it was killed.
-
-    Raises:
-        RunFolderError: it can't be renamed.
-    """
-    place = _place(out)
-    old = _earlier(place)
-    if old.is_dir() and not place.exists():
-        with readable_os_errors(out):
-            old.rename(place)
-
-
 def _place(out: Path) -> Path:
     return out.resolve() if out.is_symlink() else out.absolute()
-
-
-def _earlier(place: Path) -> Path:
-    """Return where the earlier folder is while the new one takes its place."""
-    return temporary_path(place, f"{place.name}-old")

@@ -10,6 +10,7 @@ from mask_folders import random_masks, write_images, write_step
 from PIL import Image
 
 from small_runs import NAMES
+from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.formats.annotations import ExportResult
@@ -117,6 +118,20 @@ def test_only_an_earlier_export_is_replaced(source, tmp_path):
     with pytest.raises(RunFolderError, match="exists and is no earlier export"):
         export_masks(source, COCO, out, overwrite=True)
     assert (out / "annotations.xml").is_file()
+
+
+def test_an_export_that_another_process_finishes_meanwhile_is_kept(source, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def late(folder):
+        monkeypatch.undo()
+        export_masks(source, COCO, out)
+        return replaced_folder(folder)
+
+    monkeypatch.setattr("tag2mask.steps.mask_exchange.export.replaced_folder", late)
+    with pytest.raises(RunFolderError, match="holds an earlier export"):
+        export_masks(source, TARGETS["cvat"], out)
+    assert (out / "annotations").is_dir() and not (out / "annotations.xml").exists()
 
 
 def test_a_failed_replacement_keeps_the_earlier_export(source, tmp_path, monkeypatch):

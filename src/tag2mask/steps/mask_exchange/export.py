@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import link_or_copy, write_json
-from tag2mask.artifacts.replacement import put_back, replaced_folder
+from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.errors import ProblemsError, RunFolderError
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
 from tag2mask.runtime.progress import ProgressBar
@@ -64,6 +64,7 @@ def export_masks(
         options: of the format's writer, by name.
 
     Raises:
+        FolderInUseError: another process is writing ``out``.
         RunFolderError: ``out`` exists, is not an earlier export, is in the way of the photos or
             masks, or can't be written.
         DataError: a mask or photo that is missing or can't be read; names that the format can't
@@ -71,9 +72,8 @@ def export_masks(
     """
     _check_photos(source, photo_files)
     _check_place(source, out)
-    put_back(out)
-    _check_target(out, overwrite)
     with replaced_folder(out) as folder:
+        _check_target(out, overwrite)  # here: another process may have written it just now
         photos = _Photos(source, target, folder, photo_files)
         place = {"place": out} if target.names_place else {}
         result = target.write(photos, source.classes, folder, **(options or {}), **place)
