@@ -1,5 +1,6 @@
 """The prepared index: round trips, fingerprints and damaged files."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +115,29 @@ def test_damaged_index_is_named(tmp_path, content):
     (tmp_path / "train.jsonl").write_text(content)
     with pytest.raises(RunFolderError, match=r"train\.jsonl is damaged.*prepare"):
         read_index(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mask", "../../etc/passwd"),
+        ("mask", "/etc/passwd"),
+        ("mask", 5),
+        ("mask", None),
+        ("drawn", "yes"),
+        ("stamp", 1),
+        ("values", 3),
+    ],
+)
+def test_a_damaged_row_of_a_mask_is_named(tmp_path, key, value):
+    write_source(tmp_path, "csv", Path("/d"))
+    row = {"id": "a", "mask": "masks/a.png", "drawn": False, "stamp": "1-2"}
+    (tmp_path / "masks.jsonl").write_text(json.dumps(row) + "\n")
+    assert read_mask_paths(tmp_path) == {"a": Path("/d/masks/a.png")}
+    for damaged in (json.dumps(row | {key: value}), "[1]", "5"):
+        (tmp_path / "masks.jsonl").write_text(damaged + "\n")
+        with pytest.raises(RunFolderError, match=r"masks\.jsonl is damaged.*prepare"):
+            read_mask_paths(tmp_path)
 
 
 def test_missing_index_names_the_step_to_run(tmp_path):

@@ -154,14 +154,21 @@ def read_mask_rows(folder: Path) -> list[MaskRow]:
 
 
 def _mask_row(row: Any) -> MaskRow:
+    """Return the row of a line.
+
+    Raises:
+        ValueError, KeyError, TypeError: a value is missing or impossible.
+    """
     values = row.get("values")
     if values is not None and not all(isinstance(value, int) for value in values):
         raise TypeError
+    if not isinstance(row["drawn"], bool):
+        raise TypeError
     return MaskRow(
         id=checked_id(row["id"]),
-        mask=row["mask"],
+        mask=checked_id(row["mask"]),
         drawn=row["drawn"],
-        stamp=row["stamp"],
+        stamp=_text(row["stamp"]),
         values=None if values is None else tuple(values),
     )
 
@@ -242,7 +249,10 @@ def _read_lines(path: Path, make: Callable[[Any], Row]) -> Iterator[Row]:
     try:
         with path.open("rb") as lines:
             for line in lines:
-                yield make(parse_json(line))
+                row = parse_json(line)
+                if not isinstance(row, dict):
+                    raise TypeError
+                yield make(row)
     except FileNotFoundError:
         raise RunFolderError(
             f"{path.name} is missing", where=path.parent, fix="Run `tag2mask prepare` again."
