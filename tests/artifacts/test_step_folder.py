@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -327,6 +328,37 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunFolderError, match=r"manifest\.json"):
         PreparedData.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", 5),
+        ("classes", [1, 2]),
+        ("classes", {"a": 1}),
+        ("warnings", 7),
+        ("understood", "text"),
+        ("background_threshold", "0.5"),
+        ("class_thresholds", [0.5]),
+        ("without_sure_pixels", [None]),
+    ],
+)
+def test_metrics_of_another_type_are_a_damaged_manifest(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    make_prepared(tmp_path)
+    values = json.loads((tmp_path / "manifest.json").read_text())
+    for metrics in ({"own": value}, {key: value}):
+        (tmp_path / "manifest.json").write_text(json.dumps(values | {"metrics": metrics}))
+        if "own" in metrics:
+            assert PreparedData.open(tmp_path).metric("own") == value
+    with pytest.raises(RunFolderError, match=r"not a manifest\.json of tag2mask"):
+        PreparedData.open(tmp_path)
+
+
+def test_a_metric_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"lacks 'classes'.*run the step again"):
+        make_prepared(tmp_path).metric("classes")
 
 
 def test_a_folder_with_other_files_is_neither_used_nor_deleted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -81,3 +82,16 @@ def test_given_masks_that_are_replaced_or_deleted_are_noticed(given: Path, tmp_p
     shutil.rmtree(tmp_path / "run" / "predict")
     with pytest.raises(RunFolderError, match="where it was given masks, train-segmenter"):
         open_review(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"), [({}, "lacks 'classes'"), ({"classes": 5}, "not a")]
+)
+def test_a_damaged_manifest_of_predictions_is_named(
+    tmp_path: Path, metrics: dict[str, object], message: str
+) -> None:
+    predict = reviewed_run(tmp_path, 2) / "predict"
+    values = json.loads((predict / "manifest.json").read_text())
+    (predict / "manifest.json").write_text(json.dumps(values | {"metrics": metrics}))
+    with pytest.raises(RunFolderError, match=message):
+        open_review(predict, tmp_path / "photos")

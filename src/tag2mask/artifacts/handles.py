@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from tag2mask.errors import MissingFileError, RunFolderError
 
@@ -88,6 +88,21 @@ class Handle:
         from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_record
 
         return read_record(self.path / MANIFEST, Manifest)
+
+    def metric(self, key: str) -> Any:
+        """Return one of the manifest's metrics.
+
+        Raises:
+            RunFolderError: the manifest lacks it, is missing or damaged.
+        """
+        metrics = self.manifest.metrics
+        if key not in metrics:
+            raise RunFolderError(
+                f"manifest.json lacks {key!r} in its metrics",
+                where=self.path,
+                fix="Delete the folder and run the step again.",
+            )
+        return metrics[key]
 
     @property
     def fingerprint(self) -> str:

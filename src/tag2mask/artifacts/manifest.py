@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
 from tag2mask.artifacts.files import read_json
 from tag2mask.errors import MissingFileError, RunFolderError
@@ -49,6 +49,29 @@ class Identity(BaseModel):
     """Time spent so far, without attempts that were killed."""
 
 
+_Texts = list[str] | tuple[str, ...]
+
+
+class _Metrics(BaseModel):
+    """Types of the metrics that are read again, checked for all readers; a step may have others."""
+
+    model_config = ConfigDict(strict=True)
+
+    alpha: float = 0.0
+    alphas: list[float] | tuple[float, ...] = ()
+    background_source: str = ""
+    background_threshold: float | None = None
+    calibration_photos: _Texts = ()
+    class_thresholds: dict[str, float] = {}
+    classes: _Texts = ()
+    imported: str = ""
+    masks_made_by: str = ""
+    understood: _Texts = ()
+    warnings: _Texts = ()
+    without_sure_pixels: _Texts = ()
+    without_tagged_pixels: _Texts = ()
+
+
 class Manifest(Identity):
     """The record of a complete folder (``manifest.json``)."""
 
@@ -60,6 +83,12 @@ class Manifest(Identity):
     """sha256 (hex) of each model file, by name."""
     versions: dict[str, str] = {}
     metrics: dict[str, Any] = {}
+
+    @field_validator("metrics")
+    @classmethod
+    def _types(cls, metrics: dict[str, Any]) -> dict[str, Any]:
+        _Metrics.model_validate(metrics)
+        return metrics
 
 
 def read_identity(folder: Path) -> Identity | None:

@@ -136,12 +136,11 @@ def _walk_threshold(walked: AnyMaps, maps: AnyMaps) -> BackgroundThreshold | Non
     """Return the threshold that the walk used for these maps; None if it didn't use them."""
     if not isinstance(walked, WalkedMaps) or not _is_made_from(walked, maps):
         return None
-    metrics = walked.manifest.metrics
-    if "background_threshold" in metrics:
-        return BackgroundThreshold(
-            float(metrics["background_threshold"]), metrics["background_source"]
-        )
-    return BackgroundThreshold(round(threshold_from_alpha(float(metrics["alpha"])), 4), "fixed")
+    threshold = walked.manifest.metrics.get("background_threshold")
+    if threshold is not None:
+        return BackgroundThreshold(float(threshold), walked.metric("background_source"))
+    alpha = float(walked.metric("alpha"))
+    return BackgroundThreshold(round(threshold_from_alpha(alpha), 4), "fixed")
 
 
 def _with_unique_names(stages: Sequence[Stage]) -> list[Stage]:

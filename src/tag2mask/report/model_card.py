@@ -139,7 +139,7 @@ def settings_of(run: RunFolder) -> dict[str, Any] | None:
     if "scales" not in section:
         return None
     return {
-        "long_side": predictions.metrics["long_side"],
+        "long_side": Predictions(run.path / Predictions.step).metric("long_side"),
         "scales": section["scales"],
         "flip": section["flip"],
         "crf": section["crf"]["enabled"],

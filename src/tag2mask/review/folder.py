@@ -206,7 +206,7 @@ def _predictions(path: Path, photos: Path | None, corrections: Path) -> ReviewFo
             where=path,
             fix="Give the photos with --photos.",
         )
-    classes = ClassSet(tuple(made.manifest.metrics["classes"]))
+    classes = ClassSet(tuple(made.metric("classes")))
     listed = [
         ReviewPhoto(photo.id, photo.path, None, "", ())
         for photo in list_photos([photos], leave_out=path)

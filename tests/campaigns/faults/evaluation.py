@@ -68,8 +68,8 @@ FAULTS = [
     Fault(
         "evaluation.stages._walk_threshold",
         "alpha is taken for the threshold",
-        'threshold_from_alpha(float(metrics["alpha"]))',
-        'float(metrics["alpha"])',
+        "threshold_from_alpha(alpha)",
+        "alpha",
         ("steps/test_evaluate_steps.py::test_the_crf_uses_the_background_threshold_in_use",),
     ),
     Fault(
