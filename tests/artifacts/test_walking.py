@@ -3,10 +3,11 @@
 import os
 
 import pytest
+from odd_folders import linked, nested
 
 from tag2mask.artifacts.checksums import content_digest
-from tag2mask.artifacts.walking import files_under
-from tag2mask.errors import RunFolderError
+from tag2mask.artifacts.walking import MAX_DEPTH, files_under
+from tag2mask.errors import DataError, RunFolderError
 from tag2mask.formats.photo_names import files_below
 
 
@@ -45,3 +46,19 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path):
     (tmp_path / "closed").mkdir(mode=0)
     with pytest.raises(RunFolderError, match="closed"):
         list(files_under(tmp_path))
+
+
+def test_folders_that_are_nested_too_deep_are_refused(tmp_path):
+    write(nested(tmp_path / "most", MAX_DEPTH - 1) / "a.png")
+    assert [path.count("/") for path in files_under(tmp_path / "most")] == [MAX_DEPTH - 1]
+    nested(tmp_path / "deep", MAX_DEPTH)
+    with pytest.raises(DataError, match=r"more than 100 levels deep \[.*/deep/d/d.*Move"):
+        list(files_under(tmp_path / "deep"))
+
+
+def test_links_to_links_end(tmp_path):
+    first = linked(tmp_path / "few", 6)
+    write(tmp_path / "few/last/a.png")
+    assert len(list(files_under(first))) == 2**6, "links are followed"
+    with pytest.raises(DataError, match=r"links lead to one folder in more than 100 ways"):
+        list(files_under(linked(tmp_path / "many", 8)))

@@ -4,6 +4,7 @@ import pytest
 from data_folders import write_photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_folders import linked, nested
 
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.layouts.listing import (
@@ -95,3 +96,16 @@ def test_class_lists_whose_numbers_are_uncertain(tmp_path, names, message):
     (tmp_path / "classes.txt").write_text("\n".join(names.split()))
     with pytest.raises(DataError, match=message):
         read_class_list(tmp_path)
+
+
+def test_folders_without_end_are_refused(tmp_path):
+    write_photo(nested(tmp_path / "most", 99) / "a.jpg")
+    assert len(list_images(tmp_path / "most")) == 1
+    nested(tmp_path / "deep", 100)
+    with pytest.raises(DataError, match=r"more than 100 levels deep \[.*/deep/d/d"):
+        list_images(tmp_path / "deep")
+    first = linked(tmp_path / "few", 6)
+    write_photo(tmp_path / "few/last/a.jpg")
+    assert len(list_images(first)) == 2**6, "links are followed"
+    with pytest.raises(DataError, match=r"links lead to one folder in more than 100 ways"):
+        list_images(linked(tmp_path / "many", 8))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from data_folders import write_mask_folders, write_photo
+from odd_folders import linked, nested
 from watching import put
 
 from tag2mask.segmentation.standalone.files import list_photos
@@ -68,3 +69,16 @@ def test_masks_are_left_out_whatever_links_lead_there(tmp_path: Path) -> None:
         for out in ("photos/out", "link/out", "photos/again", "photos/../link/out"):
             found = list_photos([str(tmp_path / given)], tmp_path / out)
             assert [photo.id for photo in found] == ["a"], (given, out)
+
+
+def test_folders_without_end_are_left_out(tmp_path: Path) -> None:
+    put(nested(tmp_path / "photos/deep", 98) / "b.png", 1)
+    put(nested(tmp_path / "photos/deeper", 99) / "c.png", 1)
+    linked(tmp_path / "photos/links", 20)
+    put(tmp_path / "photos/a.png", 1)
+    found = list_photos([str(tmp_path / "photos")], tmp_path / "out")
+    assert [photo.path.name for photo in found if not photo.problem] == ["a.png", "b.png"]
+    assert {photo.problem for photo in found} == {
+        "",
+        "it is in more than 100 folders, or linked to in as many ways",
+    }

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, read_identity
+from tag2mask.artifacts.walking import Around, Visits
 from tag2mask.classes import name_kind
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, InventoryEntry
@@ -70,12 +71,12 @@ def list_images(
         skipped_folders: extended by the paths of folders that are ignored, except hidden ones.
 
     Raises:
-        DataError: a folder can't be read.
+        DataError: a folder can't be read, or is nested or linked too often (see `Visits`).
     """
     found = _FoundFiles()
     start = root / under if under else root
     if start.is_dir():
-        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found)
+        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), Visits(), found)
     for wanted, own in (
         (broken_links, found.broken_links),
         (other_files, found.other_files),
@@ -107,17 +108,18 @@ def _walk(
     folder: str,
     prefix: str,
     skip: frozenset[str],
-    above: tuple[tuple[int, int], ...],
+    above: Around,
+    visits: Visits,
     found: _FoundFiles,
 ) -> None:
-    """Append the files below ``folder``; ``above`` has (device, inode) of the folders around it."""
+    """Append the files below ``folder``, which is inside of those ``above``."""
     folders: list[tuple[str, str]] = []
     here = _FoundFiles()
     has_record = False
     try:
-        status = os.stat(folder)  # noqa: PTH116 - no Path per folder, for speed
-        if (status.st_dev, status.st_ino) in above:
-            return  # a link back to a folder above, which would recurse forever
+        around = visits.enter(folder, above)
+        if around is None:
+            return
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name
@@ -152,7 +154,7 @@ def _walk(
         return
     found.extend(here)
     for path, inner in folders:
-        _walk(path, inner, skip, (*above, (status.st_dev, status.st_ino)), found)
+        _walk(path, inner, skip, around, visits, found)
 
 
 def is_output_folder(folder: Path) -> bool:

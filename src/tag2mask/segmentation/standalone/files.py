@@ -33,6 +33,8 @@ SYSTEM = frozenset(
     | {"@recently-snapshot", "$recycle.bin", "system volume information", "lost+found"}
 )
 """Folders that systems make for themselves."""
+MAX_LEVELS = 100
+"""Levels of folders that are entered, and how often links may lead to one of them."""
 STEP_RECORDS = ("manifest.json", "started.json")
 """Files that tag2mask writes into the folder of a step, which has nothing else in it."""
 STEP_KEYS = {"step", "identity", "fingerprint"}
@@ -72,16 +74,26 @@ def is_another(stamp: str, earlier: str) -> bool:
     return stamp.rpartition("-")[2] != earlier.rpartition("-")[2]
 
 
-def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Found]:
+def files_below(
+    folder: Path,
+    above: tuple[tuple[int, int], ...] = (),
+    visits: Counter[tuple[int, int]] | None = None,
+) -> Iterator[Found]:
     """Yield the photos of a folder and of those inside it.
 
     Hidden folders are skipped, and so are those inside it that hold masks of earlier calls. What
     can't be read inside of it is yielded with the reason. ``above`` has device and inode of the
-    folders around it.
+    folders around it, and ``visits`` of all so far: links may lead to one by millions of ways.
     """
     status = folder.stat()
-    if (status.st_dev, status.st_ino) in above:
+    here = (status.st_dev, status.st_ino)
+    if here in above:
         return  # a link back to a folder above, which would recurse forever
+    visits = Counter() if visits is None else visits
+    visits[here] += 1
+    if len(above) >= MAX_LEVELS or visits[here] > MAX_LEVELS:
+        yield folder, f"it is in more than {MAX_LEVELS} folders, or linked to in as many ways"
+        return
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     may_be_output = folder.name == MASKS or any(entry.name in STEP_RECORDS for entry in found)
@@ -93,7 +105,7 @@ def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterat
         path = Path(entry.path)
         try:
             if entry.is_dir():
-                yield from files_below(path, (*above, (status.st_dev, status.st_ino)))
+                yield from files_below(path, (*above, here), visits)
             elif path.suffix.lower() in SUFFIXES:
                 yield path, ""
         except FileNotFoundError:
