@@ -19,6 +19,8 @@ from tag2mask.formats.pixels.run_lengths import MOST_PIXELS, pixels_of_runs
 _NUMBERS = frozenset({int, float})
 _FARTHEST = 1e7
 """px; no photo that can be read has a longer side."""
+_MOST_BITS = 35
+"""Of a compressed number: seven characters. A photo has less than 2 ** 30 pixels."""
 
 
 def has_area(segmentation: Any) -> bool:
@@ -179,6 +181,8 @@ def _decompress_runs(text: str) -> list[int]:
         number |= (bits & 31) << shift
         shift += 5
         if bits & 32:
+            if shift == _MOST_BITS:
+                raise ValueError("its counts contain a number that is too long")
             continue
         if bits & 16:
             number -= 1 << shift
