@@ -61,7 +61,10 @@ def _corners(pixels: NDArray[np.bool_]) -> _Corners:
 
 
 def _loops(pixels: NDArray[np.bool_]) -> Iterator[list[Corner]]:
-    """Yield the closed outlines of one part: the outer one first, then its holes."""
+    """Yield the closed outlines of one part: the outer one first, then its holes.
+
+    Each begins with its uppermost corner, the left one of several.
+    """
     x, y, leaves = _corners(pixels)
     order = np.lexsort((y, x))
     place = np.argsort(order)
@@ -87,26 +90,56 @@ def _loops(pixels: NDArray[np.bool_]) -> Iterator[list[Corner]]:
 
 
 def _joined(loops: list[list[Corner]]) -> list[Corner]:
-    """Return an outline with its holes as one polygon."""
-    polygon, *holes = loops
-    for hole in sorted(holes, key=lambda loop: min((y, x) for x, y in loop)):
-        start = hole.index(min(hole, key=lambda corner: (corner[1], corner[0])))
-        x, y = hole[start]
-        after, above = _edge_above(polygon, x, y)
-        cut = [(x, above)] if polygon[after] != (x, above) else []
-        back = [(x, above)] if polygon[(after + 1) % len(polygon)] != (x, above) else []
-        inner = [*hole[start:], *hole[:start], (x, y)]
-        polygon = [*polygon[: after + 1], *cut, *inner, *back, *polygon[after + 1 :]]
+    """Return an outline with its holes as one polygon.
+
+    Outlines are linked lists, each with its first corner once more at its end: cutting a long one
+    takes no longer than a short one.
+    """
+    corners = [corner for loop in loops for corner in (*loop, loop[0])]
+    following = list(range(1, len(corners) + 1))
+    lasts, first = {}, 0
+    for loop in loops:
+        lasts[first] = first + len(loop)
+        first += len(loop) + 1
+    for edge, holes in _cut_edges(corners, lasts).items():
+        at, level = edge, corners[edge][1]
+        is_eastward = corners[edge][0] < corners[edge + 1][0]
+        for first in holes if is_eastward else reversed(holes):
+            down = len(corners)
+            corners += [(corners[first][0], level)] * 2
+            following += [first, edge + 1]
+            following[at], following[lasts[first]] = down, down + 1
+            at = down + 1
+    polygon, at = [corners[0]], following[0]
+    while at != lasts[0]:
+        if corners[at] != polygon[-1]:  # a cut may begin at a corner
+            polygon.append(corners[at])
+        at = following[at]
     return polygon
 
 
-def _edge_above(polygon: list[Corner], x: int, y: int) -> tuple[int, int]:
-    """Return the nearest horizontal edge above a point: its first corner's index, and its y."""
-    corners = np.array(polygon)
-    following = np.roll(corners, -1, axis=0)
-    low = np.minimum(corners[:, 0], following[:, 0])
-    high = np.maximum(corners[:, 0], following[:, 0])
-    level = corners[:, 1]
-    spans = (level == following[:, 1]) & (low <= x) & (x < high) & (level < y)
-    index = int(np.where(spans, level, -1).argmax())
-    return index, int(level[index])
+def _cut_edges(corners: list[Corner], lasts: dict[int, int]) -> dict[int, list[int]]:
+    """Return which holes are joined to which horizontal edges: for each, the nearest one above.
+
+    Args:
+        corners: of all outlines, one after the other.
+        lasts: the places of the first and the last corner of each outline, the outer one first.
+
+    Returns:
+        The first corners of the holes from left to right, by the place of the edge's first corner.
+    """
+    # From top to bottom: (y, whether it is an edge, left end, right end, place of the corner).
+    found = [(corners[hole][1], False, corners[hole][0], 0, hole) for hole in lasts if hole]
+    for first, last in lasts.items():
+        for place in range(first, last):
+            (x, y), (other, level) = corners[place], corners[place + 1]
+            if y == level:
+                found.append((y, True, min(x, other), max(x, other), place))
+    nearest = np.zeros(max(x for x, _ in corners), np.int64)
+    cuts: dict[int, list[int]] = {}
+    for _, is_edge, left, right, place in sorted(found):
+        if is_edge:
+            nearest[left:right] = place
+        else:
+            cuts.setdefault(int(nearest[left]), []).append(place)
+    return {edge: sorted(holes, key=lambda hole: corners[hole]) for edge, holes in cuts.items()}
