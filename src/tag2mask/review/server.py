@@ -1,15 +1,15 @@
 """The page for a browser on this machine: Starlette routes, guarded by a token.
 
 Photos are named by their place in the queue, so no path of a request is ever opened. Every answer
-but that of the bare root's 403 and the page's own scripts and style needs the token, and requests
-of other sites' pages (foreign ``Host`` or ``Origin``) are refused.
+but a 403 and the page's own scripts and style needs the token, and requests of other sites' pages
+(foreign ``Host`` or ``Origin``) are refused.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Awaitable, Callable
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tag2mask.errors import RunFolderError, Tag2MaskError
 from tag2mask.review import pictures
@@ -39,16 +41,17 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-_Next = Callable[[Request], Awaitable[Response]]
+_HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+"""A name or an address, and perhaps a port."""
 
 
-def review_app(service: ReviewService, token: str, hosts: frozenset[str] | None) -> Starlette:
+def review_app(service: ReviewService, token: str, hosts: frozenset[str] | None) -> ASGIApp:
     """Return the application.
 
     Args:
         service: what it shows and decides.
         token: without it, everything is refused.
-        hosts: values of ``Host`` that are answered (``127.0.0.1:8765``); None: any.
+        hosts: values of ``Host`` that are answered (``127.0.0.1:8765``); None: any ``name[:port]``.
     """
     pages = _Pages(service)
     routes = [
@@ -56,43 +59,67 @@ def review_app(service: ReviewService, token: str, hosts: frozenset[str] | None)
         Route("/assets/{name}", _asset),
         Route("/api/state", pages.state),
         Route("/api/alive", pages.alive),
-        Route("/api/photos/{place:int}/thumbnail", pages.thumbnail),
-        Route("/api/photos/{place:int}/photo", pages.photo),
-        Route("/api/photos/{place:int}/mask", pages.mask),
-        Route("/api/photos/{place:int}/map", pages.scores),
-        Route("/api/photos/{place:int}/superpixels", pages.superpixels),
-        Route("/api/photos/{place:int}/decision", pages.decide, methods=["POST"]),
-        Route("/api/photos/{place:int}/undo", pages.undo, methods=["POST"]),
+        Route("/api/photos/{place:place}/thumbnail", pages.thumbnail),
+        Route("/api/photos/{place:place}/photo", pages.photo),
+        Route("/api/photos/{place:place}/mask", pages.mask),
+        Route("/api/photos/{place:place}/map", pages.scores),
+        Route("/api/photos/{place:place}/superpixels", pages.superpixels),
+        Route("/api/photos/{place:place}/decision", pages.decide, methods=["POST"]),
+        Route("/api/photos/{place:place}/undo", pages.undo, methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={Tag2MaskError: _explained})
-    app.add_middleware(BaseHTTPMiddleware, dispatch=_guard(token, hosts))
-    return app
+    return _Guard(app, token, hosts)
 
 
-def _guard(
-    token: str, hosts: frozenset[str] | None
-) -> Callable[[Request, _Next], Awaitable[Response]]:
-    async def guard(request: Request, answer: _Next) -> Response:
+class _Guard:
+    """Refuse requests without the token and those of other sites' pages.
+
+    What is asked for is the path that routes are found by. ``request.url`` is none of it: it is
+    made of the header ``Host``, which may hold anything.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str] | None) -> None:
+        self._app, self._token, self._hosts = app, token, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else ""
+        answer = PlainTextResponse(refusal, 403) if refusal else self._app
+        await answer(scope, receive, send_with_headers)
+
+    def _refusal(self, request: Request) -> str:
+        """Return why a request isn't answered; empty: it is."""
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         given = request.headers.get("x-token") or request.query_params.get("token", "")
-        if hosts is not None and host not in hosts:
-            response: Response = PlainTextResponse(
-                f"only {', '.join(sorted(hosts))} is served", 403
-            )
-        elif origin is not None and origin != f"http://{host}":
-            response = PlainTextResponse("pages of other sites are refused", 403)
-        elif not request.url.path.startswith("/assets/") and not secrets.compare_digest(
-            given.encode(), token.encode()
-        ):
-            response = PlainTextResponse(
-                "open the address that `tag2mask review` printed last", 403
-            )
-        else:
-            response = await answer(request)
-        response.headers.update(_HEADERS)
-        return response
+        if self._hosts is not None and host not in self._hosts:
+            return f"only {', '.join(sorted(self._hosts))} is served"
+        if self._hosts is None and not _HOST.fullmatch(host):
+            return "the header Host is not a name, or a name and a port"
+        if origin is not None and origin != f"http://{host}":
+            return "pages of other sites are refused"
+        is_asset = request.scope["path"].startswith("/assets/")
+        if not is_asset and not secrets.compare_digest(given.encode(), self._token.encode()):
+            return "open the address that `tag2mask review` printed last"
+        return ""
 
-    return guard
+
+class _PlaceConvertor(Convertor[int]):
+    """Places of photos in addresses: numbers of so many digits as a list may have."""
+
+    regex = "[0-9]{1,9}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("place", _PlaceConvertor())
 
 
 def _explained(_request: Request, error: Exception) -> Response:

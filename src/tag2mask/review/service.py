@@ -23,6 +23,7 @@ from tag2mask.review import pictures
 from tag2mask.review.ask import queue, read_asked
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto
 from tag2mask.review.order import gains
+from tag2mask.text.escaping import visible
 
 KEPT: Mapping[Verdict | None, str] = {"corrected": "drawn", "good": "accepted"}
 """Name of the mask in the corrections, beside those of the run, by the verdict about it."""
@@ -76,7 +77,7 @@ class ReviewService:
                 self._open(self.folder)  # in the order of the new list
                 self._generation += 1
             return {
-                "name": self.folder.path.absolute().name,
+                "name": visible(self.folder.path.absolute().name),  # it may not be UTF-8
                 "generation": self._generation,
                 "classes": self.folder.classes.mask_names,
                 "colors": self.folder.classes.colors,
