@@ -28,7 +28,7 @@ from tag2mask.data.corrections.folder import read_corrections
 from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import RunFolderError, Tag2MaskError
-from tag2mask.review import pictures
+from tag2mask.review import launch, pictures
 from tag2mask.review.folder import open_review
 from tag2mask.review.launch import allowed_hosts, review
 from tag2mask.review.service import ReviewService
@@ -361,18 +361,44 @@ def test_a_port_in_use_is_replaced_and_a_second_server_refused(run: Path) -> Non
     assert output.endswith("0 photos of 8 decided\n") and "Traceback" not in errors
 
 
-def test_the_address_is_opened_in_a_browser(
+def test_a_browser_is_told_the_address_in_a_file_that_no_other_user_can_read(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    browser, opened = tmp_path / "browser", tmp_path / "opened"
-    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part\nmv {opened}.part {opened}\n')
+    import httpx
+
+    browser, told, opened = (tmp_path / name for name in ("browser", "told", "opened"))
+    browser.write_text(
+        f'#!/bin/sh\nprintf %s "$*" > {told}\n'
+        f'cp -p "${{1#file://}}" {opened}.part\nmv {opened}.part {opened}\n'
+    )
     browser.chmod(0o755)
     monkeypatch.setenv("BROWSER", f"{browser} %s")
     process, printed = started(run, "--port", "0", browser=True)
+    address, token = printed.strip(), printed.strip().partition("=")[2]
     wait_until(process, opened.is_file)
-    assert opened.read_text() == printed.strip()
+    file = Path(told.read_text().removeprefix("file://"))
+    assert token not in str(file) and f'href="{address}"' in opened.read_text()
+    assert opened.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
+    assert httpx.get(address.replace("/?", "/api/state?")).status_code == 200
+    wait_until(process, lambda: not file.parent.exists())
     process.terminate()
-    process.communicate()
+    output, errors = process.communicate()
+    assert "no browser" not in output and not errors
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_a_page_that_no_browser_opens_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(launch, "BROWSER_SECONDS", 0.01)
+    monkeypatch.setattr("webbrowser.open", lambda _: found)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    launch._open_in_browser("http://127.0.0.1:1/?token=x", threading.Event(), said.append)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    launch._open_in_browser("http://127.0.0.1:1/?token=x", threading.Event(), said.append)
+    assert said == ["no browser has opened the page: open the address above"] * 2
 
 
 def test_any_token_of_text_is_part_of_an_address_that_works(run: Path) -> None:

@@ -45,7 +45,11 @@ def review(
     ] = "127.0.0.1",
     token: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Token of the page's address; default: random."),
+        typer.Option(
+            metavar="TEXT",
+            help="Token of the page's address, which others can see in the list of processes; "
+            "default: random.",
+        ),
     ] = None,
 ) -> None:
     """Look at masks in a browser, accept, reject and correct them."""

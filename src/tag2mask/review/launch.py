@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import html
 import secrets
 import socket
 import threading
@@ -10,6 +11,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from tag2mask.classes import UNPRINTABLE
@@ -21,9 +23,17 @@ from tag2mask.text.excerpt import shortened
 PORT = 8765
 MOST_TOKEN = 200
 """Characters of a token."""
+BROWSER_SECONDS = 30.0
+"""A browser that hasn't opened the page for so long won't."""
 LOCAL = "127.0.0.1"
 _ANYWHERE = {"0.0.0.0": LOCAL, "::": "::1"}
 """Hosts that stand for every address of this machine, and the address that it has for itself."""
+_REDIRECT = """<!doctype html>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0;url={address}">
+<title>tag2mask review</title>
+<a href="{address}">tag2mask review</a>
+"""
 
 
 def review(
@@ -80,10 +90,32 @@ def review(
             announce(f"from other machines: {_address(socket.gethostname(), number, token)}")
         announce(f"decisions: {folder.corrections} (end with Ctrl-C)")
         if browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            arguments = (address, service.opened, announce)
+            threading.Thread(target=_open_in_browser, args=arguments, daemon=True).start()
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
         return service.overview()
+
+
+def _open_in_browser(
+    address: str, opened: threading.Event, announce: Callable[[str], None]
+) -> None:
+    """Open an address by a file that leads to it: a machine's users see each other's command lines.
+
+    Args:
+        address: the page's, with its token.
+        opened: set once the page is open.
+        announce: called where it isn't: there is no browser, or one that can't read the file.
+    """
+    # Only this user can read the folder; where there is no space for it, nothing is opened.
+    with suppress(OSError), TemporaryDirectory(prefix="tag2mask-review-") as folder:
+        file = Path(folder) / "review.html"
+        file.touch(0o600)
+        file.write_text(_REDIRECT.format(address=html.escape(address)), encoding="utf-8")
+        if webbrowser.open(file.as_uri()):
+            opened.wait(BROWSER_SECONDS)
+    if not opened.is_set():
+        announce("no browser has opened the page: open the address above")
 
 
 def _check_packages() -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ class ReviewService:
         folder: what is reviewed.
         writer: the open folder of corrections.
         reopen: opens the run again after it changed.
+
+    Attributes:
+        opened: set once a page has asked for the state.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class ReviewService:
         writer: CorrectionsWriter,
         reopen: Callable[[], ReviewFolder],
     ) -> None:
+        self.opened = Event()
         self._writer = writer
         self._reopen = reopen
         self._lock = Lock()
@@ -69,6 +73,7 @@ class ReviewService:
 
     def state(self) -> dict[str, Any]:
         """Return everything that the page needs to begin."""
+        self.opened.set()
         with self._lock:
             if self.folder.is_changed():
                 self._open(self._reopen())
