@@ -41,7 +41,7 @@ class TrainingLog:
         self._path, self._events_folder = folder / LOSSES, folder / "tensorboard"
         kept = _rows_until(self._path, columns, done)
         with atomic_write(self._path) as temporary, temporary.open("w", newline="") as file:
-            csv.writer(file).writerows([("step", *columns), *kept])
+            csv.writer(file).writerows([_head(columns), *kept])
         self._file = self._path.open("a", newline="")
         self._csv = csv.writer(self._file)
         # Before TensorBoard's thread starts, which writes at once.
@@ -114,7 +114,7 @@ def write_validation(folder: Path, step: int, metrics: Mapping[str, float]) -> b
     kept = _rows_until(path, tuple(metrics), step - 1)
     row = [str(step), *(f"{value:.6g}" for value in metrics.values())]
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        csv.writer(file).writerows([("step", *metrics), *kept, row])
+        csv.writer(file).writerows([_head(tuple(metrics)), *kept, row])
     # NaN means photos without a labeled pixel; it is only better than no row at all.
     good, before = float(row[1]), [float(other[1]) for other in kept if other[1]]
     return not before or (good == good and not any(other >= good for other in before))
@@ -138,10 +138,15 @@ def last_metrics(folder: Path) -> dict[str, float]:
     return {name: float(cell) for name, cell in cells if cell}
 
 
+def _head(columns: tuple[str, ...]) -> list[str]:
+    """Return the first row."""
+    return ["step", *columns]
+
+
 def _rows_until(path: Path, columns: tuple[str, ...], done: int) -> list[list[str]]:
     """Return the complete rows of an earlier session up to a number of optimizer steps."""
     rows = read_rows(path)
-    if not rows or rows[0] != ["step", *columns]:
+    if not rows or rows[0] != _head(columns):
         return []
     return [row for row in numeric_rows(rows) if int(row[0]) <= done]
 
@@ -150,7 +155,8 @@ def read_rows(path: Path) -> list[list[str]]:
     """Return the rows of a CSV file; none where it is missing or not a CSV file."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            return list(csv.reader(file, quoting=csv.QUOTE_NONE))  # a damaged quote costs one row
+            head = list(csv.reader([file.readline()]))  # names of classes may have commas
+            return head + list(csv.reader(file, quoting=csv.QUOTE_NONE))  # a quote costs one row
     except (FileNotFoundError, csv.Error):
         return []
 
