@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ from tag2mask.recipe.sections import Evaluate, Report
 from tag2mask.review import ask as ask_module
 from tag2mask.review import features as features_module
 from tag2mask.review.ask import (
+    Asked,
     ask,
     choose,
     first_photos,
@@ -46,6 +47,7 @@ from tag2mask.review.ask import (
     random_sample,
     read_asked,
     representatives,
+    write_asked,
 )
 from tag2mask.review.features import photo_features
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto, open_review
@@ -227,6 +229,10 @@ def test_the_list_is_written_and_comes_first_on_the_page(folder: ReviewFolder) -
     assert read_asked(folder.corrections) == asked
     with (folder.corrections / "asked.csv").open() as table:
         assert [row["photo"] for row in csv.DictReader(table)] == [one.photo for one in asked]
+    written = (folder.corrections / "asked.csv").read_text().splitlines()
+    last = asked[-1]
+    assert written[0] == ",".join(asdict(last))
+    assert written[-1] == ",".join(map(str, asdict(last).values()))
     order = queue(folder, gains(folder), asked)
     assert order[:6] == [one.photo for one in asked]
     assert sorted(order) == sorted(photo.id for photo in folder.photos)
@@ -235,6 +241,14 @@ def test_the_list_is_written_and_comes_first_on_the_page(folder: ReviewFolder) -
     (folder.corrections / "asked.json").write_text('{"photos": [{}]}')
     with pytest.raises(RunFolderError, match=r"asked\.json is damaged"):
         read_asked(folder.corrections)
+
+
+def test_a_photo_in_the_table_is_no_formula(tmp_path: Path) -> None:
+    asked = Asked("=HYPERLINK(1)", True, False, -0.3, 0.0, 0.0, 0.0)
+    write_asked(tmp_path, [asked], [])
+    assert read_asked(tmp_path) == [asked]
+    row = (tmp_path / "asked.csv").read_text().splitlines()[1]
+    assert row == "'=HYPERLINK(1),True,False,-0.3,0.0,0.0,0.0"
 
 
 def look(folder: ReviewFolder, writer: CorrectionsWriter, photo: str, verdict: Verdict) -> None:

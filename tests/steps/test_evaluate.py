@@ -2,6 +2,7 @@ import csv
 import hashlib
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.sections import Evaluate, PseudoMasks
 from tag2mask.report.run_folder import read_scores
-from tag2mask.steps.evaluate import evaluate, format_table
+from tag2mask.steps.evaluate import _doubtful_tags, evaluate, format_table
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
 FIXED = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
@@ -151,6 +152,15 @@ def test_without_masks_tags_and_evidence_remain(scene, one_rank):
         assert 0 < split.evidence["certainty"] < 1
     assert not (evaluation.path / "curve.png").exists()
     assert "tag mAP" in format_table(evaluation)
+
+
+def test_a_doubtful_tag_is_no_formula():
+    doubt = SimpleNamespace(photo="-a", tag="=HYPERLINK(1)", kind="wrong", probability=0.05)
+    scores = SimpleNamespace(splits=[SimpleNamespace(split="train", doubtful_tags=[doubt])])
+    assert _doubtful_tags(scores).split("\n")[1:] == [
+        "train,'-a,'=HYPERLINK(1),wrong,0.05",
+        "",
+    ]
 
 
 def test_doubtful_tags_are_listed(scene, masks, one_rank):

@@ -132,12 +132,12 @@ def test_validation_reports_the_best_network_so_far(tmp_path: Path) -> None:
     assert len((tmp_path / "validation.csv").read_text().splitlines()) == 4
 
 
-def test_names_of_classes_may_have_commas_and_quotes(tmp_path: Path) -> None:
+def test_names_of_classes_are_no_formulas_and_may_have_commas_and_quotes(tmp_path: Path) -> None:
     classes = {"=HYPERLINK(1)": 0.1, "a,b": 0.1, 'c"': 0.1}
     for step, score in ((1, 0.5), (2, 0.6), (3, 0.4)):
         assert write_validation(tmp_path, step, {"miou": score, **classes}) == (step < 3)
     lines = (tmp_path / VALIDATION).read_text().splitlines()
-    assert len(lines) == 4 and lines[0] == 'step,miou,=HYPERLINK(1),"a,b","c"""'
+    assert len(lines) == 4 and lines[0] == 'step,miou,\'=HYPERLINK(1),"a,b","c"""'
     assert best_of_validation(tmp_path) == 0.6
 
 

@@ -12,9 +12,7 @@ sampled from all training photos, whatever was decided about them before.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import random
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +33,7 @@ from tag2mask.evaluation.random_looks import damaged_list, not_decided, read_sam
 from tag2mask.review.facility_location import cosine_similarity, facility_location
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto, open_review
 from tag2mask.review.order import Gain, gains, training_photos
+from tag2mask.text.csv_text import csv_text
 
 ASKED_TABLE = "asked.csv"
 RANDOM_SHARE = 0.2
@@ -158,7 +157,7 @@ def representatives(
 
 
 def write_asked(folder: Path, asked: Sequence[Asked], samples: Sequence[Sequence[str]]) -> None:
-    """Write the list as JSON, which the page reads, and as CSV.
+    """Write the list as JSON, which the page reads, and as CSV for people.
 
     Args:
         folder: the folder of corrections.
@@ -170,11 +169,8 @@ def write_asked(folder: Path, asked: Sequence[Asked], samples: Sequence[Sequence
     """
     rows = [asdict(one) for one in asked]
     write_json(folder / ASKED, {"photos": rows, "samples": samples})
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(Asked.__annotations__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / ASKED_TABLE, table.getvalue())
+    table = csv_text([list(Asked.__annotations__), *(row.values() for row in rows)])
+    write_text(folder / ASKED_TABLE, table)
 
 
 def read_asked(folder: Path) -> list[Asked]:

@@ -10,9 +10,7 @@ compares the network's masks with the tags and gives each photo quality scores. 
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -68,6 +66,7 @@ from tag2mask.report.run_folder import read_scores as read_scores
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.steps.photo_loops.per_photo import check_masks_as_written
+from tag2mask.text.csv_text import csv_text
 
 TABLE = "table.md"
 CURVE = "curve.png"
@@ -294,13 +293,12 @@ def _write(folder: Path, scores: EvaluationScores) -> None:
 
 def _doubtful_tags(scores: EvaluationScores) -> str:
     """Return the doubtful tags of all splits as CSV, to be worked through in a spreadsheet."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["split", "photo", "tag", "kind", "probability"])
-    for split in scores.splits:
-        for doubt in split.doubtful_tags:
-            writer.writerow([split.split, doubt.photo, doubt.tag, doubt.kind, doubt.probability])
-    return table.getvalue()
+    rows = [
+        (split.split, doubt.photo, doubt.tag, doubt.kind, doubt.probability)
+        for split in scores.splits
+        for doubt in split.doubtful_tags
+    ]
+    return csv_text([("split", "photo", "tag", "kind", "probability"), *rows])
 
 
 def _without_maps(scores: EvaluationScores, section: Evaluate) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +15,7 @@ from tag2mask.artifacts.handles import Tuning
 from tag2mask.artifacts.manifest import read_record
 from tag2mask.metrics.confusion import Float64
 from tag2mask.recipe.sections import Walk
+from tag2mask.text.csv_text import csv_text
 
 TUNED = "tuned.json"
 PHOTOS = "photos.txt"
@@ -130,12 +129,9 @@ def write_tuning(
             "settings": rows,
         },
     )
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["alpha", "beta", "steps", "threshold", "miou"])
-    for tuned in result.ranked:
-        writer.writerow([*asdict(tuned.setting).values(), tuned.threshold, round(tuned.miou, 6)])
-    write_text(folder / TABLE, table.getvalue())
+    heads = ["alpha", "beta", "steps", "threshold", "miou"]
+    lines = [setting_values(tuned).values() for tuned in result.ranked]
+    write_text(folder / TABLE, csv_text([heads, *lines]))
     write_text(folder / PHOTOS, "".join(f"{photo}\n" for photo in result.photos))
     fragment = yaml.safe_dump(recipe_values(result.best, walk), sort_keys=False)
     write_text(

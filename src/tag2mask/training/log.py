@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.files import atomic_write, readable_os_errors
+from tag2mask.text.csv_text import spreadsheet_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -139,8 +140,8 @@ def last_metrics(folder: Path) -> dict[str, float]:
 
 
 def _head(columns: tuple[str, ...]) -> list[str]:
-    """Return the first row."""
-    return ["step", *columns]
+    """Return the first row; names of classes must be no formulas for a spreadsheet."""
+    return ["step", *map(spreadsheet_text, columns)]
 
 
 def _rows_until(path: Path, columns: tuple[str, ...], done: int) -> list[list[str]]:

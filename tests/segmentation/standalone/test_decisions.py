@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -70,3 +71,34 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"items\.jsonl"):
         files.Journal(tmp_path / "items.jsonl").record(files.Photo("a", tmp_path / "a", "1", ""))
     assert not other.exists()
+
+
+def test_names_of_photos_groups_and_classes_are_no_formulas(tmp_path: Path) -> None:
+    names = ("=HYPERLINK(1)", "-b", "c")
+    least = {"area": 0, "confidence": 0.5}
+    rule = {"group": "(.*)_[^_/]*", "temperature": 1, "classes": dict.fromkeys(names, least)}
+
+    def begin() -> decisions.Decisions:
+        return decisions.Decisions(tmp_path, names, rule)
+
+    def cells(name: str) -> list[str]:
+        lines = (tmp_path / name).read_text().splitlines()
+        return [cell for line in lines for cell in re.split("[,;]", line)]
+
+    half = np.repeat(np.array([[1, 2]], np.uint8), 4, axis=0)
+    confidence = np.full(half.shape, 250, np.uint8)
+    begin().add("=p_a", "20260101T000000.000000Z", half, confidence)
+    table = begin()  # reads the line of the earlier call
+    table.add("=p_b", "20260101T000000.000000Z", np.full_like(half, 3), confidence)
+    table.add("'=p_b", "20260101T000000.000000Z", np.full_like(half, 3), confidence)
+    for _ in range(2):
+        table.write_groups()
+        assert (tmp_path / "group_decisions.csv").read_text().split() == [
+            "group,photos,decision",
+            "''=p,1,c",
+            "'=p,2,'-b;'=HYPERLINK(1);c",
+        ]
+        table = begin()
+        table.add("=p_a", "20260101T000000.000000Z", half, confidence)
+    for name in ("decisions.csv", "group_decisions.csv"):
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells(name))

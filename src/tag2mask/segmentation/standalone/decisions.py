@@ -18,6 +18,8 @@ from tag2mask.segmentation.standalone.photos import Array
 
 SEPARATOR, NO_CLASS = ";", "none"
 """Between the classes of a decision, and a decision without one."""
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How a cell begins that a spreadsheet would evaluate, after any number of ``'``."""
 
 
 def class_sums(labels: Array, confidence: Array, classes: int) -> tuple[Array, Array]:
@@ -61,7 +63,8 @@ class Decisions:
         ]
         numbers = [format(value, ".6g") for name in known for value in rows[name]]
         heads = [f"{kind} {name}" for name in known for kind in ("area", "confidence")]
-        line = [photo, self.group_of(photo), time, SEPARATOR.join(shown) or NO_CLASS, *numbers]
+        texts = [spreadsheet_text(photo), spreadsheet_text(self.group_of(photo))]
+        line = [*texts, time, _decision(shown), *numbers]
         with self._lock, open_itself(self.file, "ab+") as file:
             if file.tell() == 0:
                 file.write(csv_line(["photo", "group", "time", "decision", *heads]))
@@ -89,8 +92,9 @@ class Decisions:
             groups.setdefault(self.group_of(photo) or photo, []).append(decision)
         lines = [csv_line(["group", "photos", "decision"])]
         for group, shown in sorted(groups.items()):
-            names = {name for each in shown for name in each.split(SEPARATOR)} - {NO_CLASS}
-            lines.append(csv_line([group, len(shown), SEPARATOR.join(sorted(names)) or NO_CLASS]))
+            written = {name for each in shown for name in each.split(SEPARATOR)} - {NO_CLASS}
+            names = sorted(map(_without_mark, written))
+            lines.append(csv_line([spreadsheet_text(group), len(shown), _decision(names)]))
         with replaced(self.file.with_name("group_decisions.csv")) as temporary:
             temporary.write_bytes(b"".join(lines))
 
@@ -100,8 +104,30 @@ class Decisions:
             if self._last is None:
                 with self.file.open(encoding="utf-8", errors="replace", newline="") as file:
                     rows = csv.DictReader(file)
-                    self._last = {row["photo"]: row["decision"] for row in rows if row["decision"]}
+                    self._last = {
+                        _without_mark(row["photo"]): row["decision"]
+                        for row in rows
+                        if row["decision"]
+                    }
             return self._last
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return a text for a cell: with a ``'`` in front if a spreadsheet would evaluate it.
+
+    That of the package, which this file doesn't need, is `tag2mask.text.csv_text`.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _without_mark(cell: str) -> str:
+    """Return the text of a cell of `spreadsheet_text`."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def _decision(names: Sequence[str]) -> str:
+    """Return classes as a decision; some spreadsheets begin a cell at each ``;``."""
+    return SEPARATOR.join(map(spreadsheet_text, names)) or NO_CLASS
 
 
 def csv_line(cells: Sequence[object]) -> bytes:
