@@ -15,7 +15,7 @@ from local_segmenter import colorful
 from small_runs import invoke
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.layouts.folder_names import SYSTEM_FOLDERS
-from tag2mask.formats.pixels.opening import FORMATS, MAX_PIXELS
+from tag2mask.formats.pixels.opening import FORMATS, MAX_PIXELS, PIXELS_PER_BYTE
 from tag2mask.segmentation.standalone import files
 from tag2mask.segmentation.standalone import photos as reading
 
@@ -117,6 +117,7 @@ def test_a_folder_whose_record_is_damaged_is_not_continued(tmp_path: Path) -> No
 def test_both_programs_know_the_same_files() -> None:
     assert files.SUFFIXES == IMAGE_SUFFIXES and files.SYSTEM == SYSTEM_FOLDERS
     assert (reading.FORMATS, reading.MAX_PIXELS) == (FORMATS, MAX_PIXELS)
+    assert reading.PIXELS_PER_BYTE == PIXELS_PER_BYTE
 
 
 def test_photos_beyond_pillows_limit_are_labeled(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ for _plugin in ("Jpeg", "Png", "Tiff", "WebP", "Bmp", "Gif", "Ppm", "Avif"):
 MAX_PIXELS = 1_000_000_000
 """The most pixels an image may have."""
 
-_PIXELS_PER_BYTE = {
+PIXELS_PER_BYTE = {
     "JPEG": 512,  # a bit for each block of 8 x 8 pixels
     "MPO": 512,
     "PNG": 8 * 1032,  # one bit per pixel, compressed as far as deflate can
@@ -137,7 +137,7 @@ def _check_header(image: ImageFile, file: BinaryIO, where: Path | None, noun: st
         )
     if isinstance(image, TiffImagePlugin.TiffImageFile) and (kind := misread_planes(image)):
         raise _UnsupportedTiffError(kind)
-    most = _PIXELS_PER_BYTE.get(image.format or "")
+    most = PIXELS_PER_BYTE.get(image.format or "")
     if most is not None:
         position = file.tell()
         length = file.seek(0, os.SEEK_END)

@@ -13,6 +13,8 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF")
 """Formats that are tried."""
 MAX_PIXELS = 1_000_000_000
 """The most pixels a photo may have."""
+PIXELS_PER_BYTE = {"JPEG": 512, "MPO": 512, "PNG": 8 * 1032, "GIF": 4096, "PPM": 8}
+"""The most pixels that a byte of a file can hold, in formats that have such a limit."""
 STRIP = 1 << 20
 """Pixels that are converted or labeled at once."""
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -44,6 +46,9 @@ def read_photo(path: Path, needed: Callable[[Size], int]) -> tuple[Image.Image, 
         (height, width), turn = stored_layout(image)
         if height * width > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels are more than a thousand megapixels")
+        length, most = path.stat().st_size, PIXELS_PER_BYTE.get(image.format or "")
+        if most is not None and height * width > most * length:
+            raise ValueError(f"{length} bytes can't hold {width} x {height} pixels")
         size = (width, height) if turn in (5, 6, 7, 8) else (height, width)
         side = needed(size)
         if image.format in ("JPEG", "MPO"):
