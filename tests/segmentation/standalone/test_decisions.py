@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import resource
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -102,3 +103,49 @@ def test_names_of_photos_groups_and_classes_are_no_formulas(tmp_path: Path) -> N
         table.add("=p_a", "20260101T000000.000000Z", half, confidence)
     for name in ("decisions.csv", "group_decisions.csv"):
         assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells(name))
+
+
+def test_a_line_that_was_cut_off_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "decisions.csv"
+
+    def begin() -> decisions.Decisions:
+        return decisions.Decisions(tmp_path, NAMES, asdict(RULE))
+
+    def groups() -> list[str]:
+        begin().write_groups()
+        return (tmp_path / "group_decisions.csv").read_text().splitlines()[1:]
+
+    add(begin(), "a,b_1", 1)
+    whole = file.read_bytes()
+    head = whole.index(b"\n") + 1
+    for length in range(1, len(whole)):
+        file.write_bytes(whole[:length])
+        add(begin(), "a,b_1", 1)
+        assert file.read_bytes() == whole, length
+        assert ("removed a line" in capsys.readouterr().err) == (length != head)
+    add(begin(), "a,b_1", 1)
+    assert file.read_bytes().count(b"\n") == 3 and not capsys.readouterr().err
+    file.write_bytes(whole + b'"c,d')
+    assert groups() == ['"a,b",1,red'] and file.read_bytes() == whole
+    assert "decisions.csv: removed a line that was cut off: '\"c,d'" in capsys.readouterr().err
+    file.write_bytes(whole[:head] + b'"c,d\r\n' + whole[head:])  # as earlier versions left it
+    assert groups() == ['"a,b",1,red'] and not capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path) -> None:
+    table = decisions.Decisions(tmp_path, NAMES, asdict(RULE))
+    add(table, "7_a", 1)
+    before = table.file.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            add(table, "7_b", 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert table.file.read_bytes() == before
+    add(table, "7_b", 3)
+    table.write_groups()
+    assert "7,2,blue;red" in (tmp_path / "group_decisions.csv").read_text()

@@ -6,7 +6,9 @@ import csv
 import io
 import os
 import re
+import sys
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,7 @@ class Decisions:
         self._group = re.compile(rule["group"]) if rule["group"] else None
         self._lock = threading.Lock()
         self._groups_are_old = True
+        self._is_checked = False
         self._last: dict[str, str] | None = None
 
     def add(self, photo: str, time: str, labels: Array, confidence: Array) -> None:
@@ -65,17 +68,45 @@ class Decisions:
         heads = [f"{kind} {name}" for name in known for kind in ("area", "confidence")]
         texts = [spreadsheet_text(photo), spreadsheet_text(self.group_of(photo))]
         line = [*texts, time, _decision(shown), *numbers]
-        with self._lock, open_itself(self.file, "ab+") as file:
-            if file.tell() == 0:
-                file.write(csv_line(["photo", "group", "time", "decision", *heads]))
-            else:
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # cut off by a crash
-                    file.write(b"\r\n")
-            file.write(csv_line(line))
+        with self._lock:
+            self._remove_cut_line()
+            self._append(csv_line(line), csv_line(["photo", "group", "time", "decision", *heads]))
             self._groups_are_old = True
             if self._last is not None:
                 self._last[photo] = line[3]
+
+    def _append(self, line: bytes, header: bytes) -> None:
+        """Append a line, the first one after a header; if that fails, the file is as before."""
+        with open_itself(self.file, "ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            line = line if end else header + line
+            try:
+                while line:  # a disk that is nearly full takes a part of it
+                    line = line[file.write(line) :]
+            except OSError:
+                file.truncate(end)
+                raise
+
+    def _remove_cut_line(self) -> None:
+        """Remove a last line that a crash cut off, before the first use of the file.
+
+        Not when this is made: tag2mask locks the folder after that.
+        """
+        if self._is_checked:
+            return
+        self._is_checked = True
+        if not self.file.is_file():
+            return
+        with open_itself(self.file, "rb+") as file:
+            for last in deque(file, maxlen=1):
+                if not last.endswith(b"\n"):
+                    file.truncate(file.tell() - len(last))
+                    text = last[:200].decode("utf-8", "replace")
+                    print(
+                        f"{self.file}: removed a line that was cut off: {text!r}; if its "
+                        "photo gets no other, delete its mask and run the same command again",
+                        file=sys.stderr,
+                    )
 
     def group_of(self, photo: str) -> str:
         """Return the group of a photo; empty where the data had no groups."""
@@ -99,11 +130,16 @@ class Decisions:
             temporary.write_bytes(b"".join(lines))
 
     def _last_decisions(self) -> dict[str, str]:
-        """Return the last decision of each photo; earlier calls' lines are read only once."""
+        """Return the last decision of each photo; earlier calls' lines are read only once.
+
+        No name has a line break. So a line with an odd number of quotes was cut off, and would hide
+        those after it: earlier versions left such lines in the file.
+        """
         with self._lock:
             if self._last is None:
+                self._remove_cut_line()
                 with self.file.open(encoding="utf-8", errors="replace", newline="") as file:
-                    rows = csv.DictReader(file)
+                    rows = csv.DictReader(line for line in file if line.count('"') % 2 == 0)
                     self._last = {
                         _without_mark(row["photo"]): row["decision"]
                         for row in rows

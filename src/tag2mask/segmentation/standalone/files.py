@@ -251,13 +251,13 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def open_itself(path: Path, mode: str) -> IO[bytes]:
+def open_itself(path: Path, mode: str, buffering: int = -1) -> IO[bytes]:
     """Open a file for writing in its place; OSError where it is a link, maybe to another folder."""
 
     def opened(name: str, flags: int) -> int:
         return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
-    return open(path, mode, opener=opened)
+    return open(path, mode, buffering, opener=opened)
 
 
 def write_mask(path: Path, labels: Array, colors: Sequence[Sequence[int]]) -> None:
