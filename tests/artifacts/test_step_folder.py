@@ -12,16 +12,17 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from tag2mask.artifacts import lock
+from tag2mask.artifacts import files, lock
 from tag2mask.artifacts import step_folder as artifacts
 from tag2mask.artifacts.deletion import recorded_seconds, remove_step_folder
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.manifest import read_identity
+from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
 from tag2mask.recipe.fields import Section
@@ -540,16 +541,14 @@ def test_a_folder_of_your_own_maps(tmp_path: Path) -> None:
 def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_bytes = Path.read_bytes
-
-    def written_after(path: Path) -> bytes:
+    def written_after(path: Path) -> BinaryIO:
         try:
-            return read_bytes(path)
+            return open_regular(path)
         except FileNotFoundError:
             path.write_text("{}")
             raise
 
-    monkeypatch.setattr(Path, "read_bytes", written_after)
+    monkeypatch.setattr(files, "open_regular", written_after)
     assert read_identity(tmp_path) is None
     with pytest.raises(RunFolderError, match=r"not a manifest\.json"):
         read_identity(tmp_path)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,22 @@ def write_photo(path: Path, size: tuple[int, int] = (4, 3), color: str = "red") 
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path)
     return path
+
+
+@contextmanager
+def ends_soon(seconds: int = 20) -> Iterator[None]:
+    """Fail where the block waits, as the reader of a pipe does into which nobody writes."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def write_mask_folders(root: Path) -> list[Path]:

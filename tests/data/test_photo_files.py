@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from data_folders import write_mask_folders, write_photo
+from data_folders import ends_soon, write_mask_folders, write_photo
 from PIL import Image
 
 from tag2mask.artifacts.files import write_json
@@ -236,3 +236,21 @@ def test_the_folder_of_masks_is_left_out_whatever_links_lead_there(tmp_path: Pat
             assert ids(tmp_path / given, leave_out=tmp_path / out) == ["a"], (given, out)
     with pytest.raises(DataError, match="no photo except in"):
         ids(tmp_path / "link/out", leave_out=tmp_path / "photos/out")
+
+
+def test_pipes_are_not_photos(folder: Path) -> None:
+    os.mkfifo(folder / "a/pipe.jpg")
+    (folder / "a/link.jpg").symlink_to("pipe.jpg")
+    for given in (folder / "a", f"{folder}/a/*.*"):
+        assert ids(given) == ["1", "2", "link"]
+        link = list_photos([given])[-1]
+        with ends_soon(), pytest.raises(DataError, match="a pipe or a device, where a photo is"):
+            link.current_size()
+
+
+def test_folders_far_inside_each_other(tmp_path: Path) -> None:
+    write_photo(tmp_path.joinpath(*"d" * 99, "a.png"))
+    assert len(ids(tmp_path)) == 1
+    write_photo(tmp_path.joinpath(*"d" * 100, "b.png"))
+    with pytest.raises(DataError, match=r"nested more than 100 levels deep.*up"):
+        ids(tmp_path)

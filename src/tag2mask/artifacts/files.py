@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError, MissingFileError, RecipeError, RunFolderError
 from tag2mask.text.json_text import parse_json
 
@@ -213,7 +214,8 @@ def read_json(path: Path) -> Any:
         RunFolderError: unreadable or not JSON.
     """
     try:
-        return parse_json(path.read_bytes())
+        with open_regular(path) as file:
+            return parse_json(file.read())
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(
             f"{path.name} is missing",

@@ -172,7 +172,7 @@ def _files_of(text: str | Path, others: set[Path]) -> tuple[Path, dict[Path, str
             return None
         return folder if is_output_folder(folder) else output_around(folder.parent)
 
-    for name in glob.iglob(str(text), recursive=True):  # noqa: PTH207 - of any root
+    for name in _matches(str(text)):
         match = _absolute(Path(name))
         is_folder = os.path.isdir(match)  # noqa: PTH112
         output = output_around(match if is_folder else match.parent)
@@ -185,6 +185,18 @@ def _files_of(text: str | Path, others: set[Path]) -> tuple[Path, dict[Path, str
         else:
             others.add(match)
     return base, files
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return the files and folders that match a pattern."""
+    try:
+        return glob.glob(pattern, recursive=True)  # noqa: PTH207 - of any root
+    except RecursionError:  # the walk is glob's own
+        raise DataError(
+            "the pattern leads through hundreds of folders inside each other",
+            where=pattern,
+            fix="Move their photos up, or the folders away.",
+        ) from None
 
 
 def _is_inside(outer: Path | None) -> Callable[[Path], bool]:

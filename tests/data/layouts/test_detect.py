@@ -1,9 +1,10 @@
 """Detection of the layout and its override."""
 
+import os
 from pathlib import Path
 
 import pytest
-from data_folders import write_photo
+from data_folders import ends_soon, write_photo
 
 from tag2mask.data.layouts import detect
 from tag2mask.data.layouts.detect import read_inventory
@@ -65,6 +66,20 @@ def test_each_layout_is_recognized(tmp_path, layout):
     {**_ADD, **_TOOLS}[layout](tmp_path)
     found = read_inventory(tmp_path)
     assert found.layout == layout and found.root == tmp_path.resolve()
+    assert [(e.id, e.tags) for e in found.entries] == [("a", ("dog",))]
+
+
+@pytest.mark.parametrize("layout", [*_ADD, *_TOOLS])
+def test_pipes_among_the_files_are_not_read(tmp_path, layout):
+    {**_ADD, **_TOOLS}[layout](tmp_path)
+    write_photo(tmp_path / "masks/a.png")
+    suffixes = ("json", "jsonl", "xml", "csv", "txt", "yaml", "xlsx", "npy")
+    for folder in (path for path in [tmp_path, *tmp_path.rglob("*")] if path.is_dir()):
+        for name in ("0.jpg", *(f"0.{suffix}" for suffix in suffixes), "predict.json"):
+            os.mkfifo(folder / name)
+        (folder / "1.jpg").symlink_to("0.jpg")
+    with ends_soon():
+        found = read_inventory(tmp_path)
     assert [(e.id, e.tags) for e in found.entries] == [("a", ("dog",))]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_folders import write_mask_folders, write_photo
+from data_folders import ends_soon, write_mask_folders, write_photo
 from odd_folders import linked, nested
 from watching import put
 
@@ -82,3 +82,22 @@ def test_folders_without_end_are_left_out(tmp_path: Path) -> None:
         "",
         "it is in more than 100 folders, or linked to in as many ways",
     }
+
+
+def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    put(inbox / "a.png", 1)
+    (inbox / "b.png").symlink_to("a.png")
+    os.mkfifo(inbox / "cam.jpg")
+    (inbox / "link.jpg").symlink_to("cam.jpg")
+    (inbox / "zero.jpg").symlink_to("/dev/zero")
+    (inbox / "gone.jpg").symlink_to("nowhere")
+    os.mkfifo(inbox / "manifest.json")
+    problem = "it is a pipe or a device, no photo"
+    expected = {"a": "", "b": "", "cam": problem, "gone": "", "link": problem, "zero": problem}
+    for given in (inbox, inbox / "*"):
+        with ends_soon():
+            listed = list_photos([str(given)], tmp_path / "out")
+        assert {photo.id: photo.problem for photo in listed} == expected
+    (photo,) = list_photos([str(inbox / "cam.jpg")], tmp_path / "out")
+    assert photo.problem == problem

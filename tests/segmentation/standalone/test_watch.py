@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -68,11 +69,12 @@ def test_photos_as_they_arrive(line: Line, exported: Path, tmp_path: Path) -> No
 
 @both
 def test_what_is_wrong_with_one_photo_ends_no_watch(line: Line, tmp_path: Path) -> None:
-    """The network refuses a photo, one has too long a name, a link leads to itself."""
+    """The network refuses a photo, one has too long a name, a link leads to itself, a pipe."""
     exported = write_export(tmp_path / "exported", rule=RULE, width=64)
     inbox, out, long = tmp_path / "inbox", tmp_path / "out", "n" * 245
     put(inbox / f"{long}.png", 0, (250, 0, 0))
     (inbox / "loop").symlink_to("loop")
+    os.mkfifo(inbox / "cam.jpg")
     (inbox / "sub").mkdir()
     (inbox / "sub/above").symlink_to("..")
     with watching(watch(line, exported, inbox, out, "--decisions")) as process:
@@ -94,6 +96,7 @@ def test_what_is_wrong_with_one_photo_ends_no_watch(line: Line, tmp_path: Path) 
     for words in (
         "loop",
         "it can't be read: ",
+        "it is a pipe",
         "would be too long",
         "narrow",
         "invalid dimensions",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, Region, score_of
 from tag2mask.formats.coco.outlines import draw_outline
@@ -73,7 +74,7 @@ def _photo_of(root: Path, again: _Again, file: str) -> AnnotatedPhoto:
 def is_labelme(path: Path) -> bool:
     """Return whether a JSON file is LabelMe's, by its first bytes."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD)
     except OSError:
         return False

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from tag2mask.artifacts.regular_file import SpecialFileError, open_regular
 from tag2mask.errors import DataError, DeviceError, Tag2MaskError
 from tag2mask.formats.pixels.tiff import describe_tiff, misread_planes
 
@@ -86,7 +87,7 @@ def opened_image(
     """
     where = source if isinstance(source, Path) else None
     try:
-        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        with open_regular(source) if isinstance(source, Path) else nullcontext(source) as file:
             file.seek(0)
             with _identify(file, formats) as image:
                 _check_header(image, file, where, noun)
@@ -153,6 +154,10 @@ def _unreadable(error: BaseException, where: Path | None, noun: str) -> Tag2Mask
     if isinstance(error, IsADirectoryError):
         return DataError(
             f"a folder, where a {noun} is expected", where=where, fix="Correct the path."
+        )
+    if isinstance(error, SpecialFileError):
+        return DataError(
+            f"a pipe or a device, where a {noun} is expected", where=where, fix="Remove it."
         )
     if isinstance(error, PermissionError):
         return DataError(

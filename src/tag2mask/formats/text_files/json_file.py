@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError
 from tag2mask.formats.text_files.readable import readable
 from tag2mask.text.json_text import parse_json
@@ -21,7 +22,7 @@ def read_json_file(path: Path) -> Any:
     Raises:
         DataError: missing, larger than `MOST_BYTES`, of more than `MOST_VALUES`, or not JSON.
     """
-    with readable(path), path.open("rb") as file:
+    with readable(path), open_regular(path) as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise DataError(

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from tag2mask.artifacts.regular_file import open_regular
+
 _BLOCK = 1 << 22
 _SPACE = " \t\n\r"
 _AFTER_VALUE = tuple(_SPACE + ",:]}")
@@ -72,7 +74,7 @@ def iterate_list(path: Path) -> Iterator[ArrayItem]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_JsonReader]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if file.read(3) != b"\xef\xbb\xbf":  # skip a byte order mark
             file.seek(0)
         yield _JsonReader(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError
 from tag2mask.formats.text_files.readable import readable
 
@@ -54,6 +55,6 @@ def text_encoding(path: Path) -> str:
 
 
 def _unicode_encoding(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     return "utf-16" if utf16 else "utf-8-sig"

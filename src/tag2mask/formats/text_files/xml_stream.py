@@ -14,6 +14,7 @@ from typing import IO
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
+from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError
 
 MOST_DEPTH = 50
@@ -118,7 +119,7 @@ def _encoding(file: IO[bytes]) -> str | None:
 def root_element(path: Path) -> str:
     """Return the name of a file's first element by its first bytes; empty: it can't be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             found = re.search(rb"<([A-Za-z_]\w*)", file.read(_HEAD))
     except OSError:
         return ""

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import secrets
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +44,6 @@ RECORD, MASKS = "predict.json", "masks"
 ANOTHER = "another photo of this name has a mask in --out; rename it, or give another --out"
 """Why a photo is left out whose name repeats that of another."""
 
-
 Found = tuple[Path, str]
 """A file, and why it can't be read; empty: nothing is known against it."""
 
@@ -60,13 +60,19 @@ class Photo(NamedTuple):
     problem: str = ""
 
 
-def stamp_of(path: Path) -> str:
-    """Return ``<bytes>-<mtime_ns>-<checksum of the path>``; empty for a link to nothing."""
+def photo_of(id: str, path: Path, problem: str) -> Photo:
+    """Return a photo with the stamp ``<bytes>-<mtime_ns>-<checksum of the path>``.
+
+    The stamp of a link to nothing is empty.
+    """
     try:
         status = path.stat()
     except OSError:
-        return ""
-    return f"{status.st_size}-{status.st_mtime_ns}-{zlib.crc32(os.fsencode(path)):08x}"
+        return Photo(id, path, "", problem)
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+        problem = problem or "it is a pipe or a device, no photo"
+    stamp = f"{status.st_size}-{status.st_mtime_ns}-{zlib.crc32(os.fsencode(path)):08x}"
+    return Photo(id, path, stamp, problem)
 
 
 def is_another(stamp: str, earlier: str) -> bool:
@@ -124,7 +130,7 @@ def is_output(folder: Path) -> bool:
 def _keys_of(file: Path) -> set[str]:
     """Return the keys of a JSON object; none if the file is missing or something else."""
     with suppress(OSError, ValueError, RecursionError):
-        values = json.loads(file.read_bytes())
+        values = json.loads(file.read_bytes()) if file.is_file() else None
         if isinstance(values, dict):
             return set(values)
     return set()
@@ -221,7 +227,7 @@ def list_photos(given: Sequence[str], out: Path, *, suffixes: bool = True) -> li
         unique = file in plain and (not suffixes or count[plain[file]] == 1)
         return plain[file] if unique else names[file]
 
-    return sorted(Photo(id_of(file), file, stamp_of(file), files[file]) for file in names)
+    return sorted(photo_of(id_of(file), file, files[file]) for file in names)
 
 
 def reason(error: Exception) -> str:

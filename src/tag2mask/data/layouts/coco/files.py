@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.listing import subfolders
 from tag2mask.errors import DataError, first_few
@@ -95,7 +96,7 @@ def _is_coco_json(path: Path) -> bool:
     Tools write the lists of images and categories before or after the long one of annotations.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(_PART)
             file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - _PART))
             text += file.read(_PART)

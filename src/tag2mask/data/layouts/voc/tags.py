@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.data.inventory import DataProblem, SourceOptions
 from tag2mask.data.layouts.tables.tag_table import read_tag_table
 from tag2mask.data.layouts.voc.cls_labels import read_cls_labels
@@ -128,7 +129,7 @@ def _annotation_tags(root: Path, problems: list[DataProblem]) -> VocTags:
     def read(id: str) -> tuple[str, ...] | None:
         path = root / _ANNOTATIONS / f"{id}.xml"
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return tuple(dict.fromkeys(read_objects(file).names))
         except FileNotFoundError:
             return None
