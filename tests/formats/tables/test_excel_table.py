@@ -143,6 +143,26 @@ def test_files_that_are_no_readable_workbook(tmp_path, monkeypatch):
         read_table(path)
 
 
+@pytest.mark.parametrize("padded", ["[Content_Types].xml", "xl/worksheets/sheet1.dat"])
+def test_every_unpacked_file_counts(tmp_path, monkeypatch, padded):
+    path = write(tmp_path / "t.xlsx", [["image", "tags"], ["a.jpg", "dog"]])
+    assert len(read_table(path).lines) == 1
+    with zipfile.ZipFile(path) as packed:
+        content = {name: packed.read(name) for name in packed.namelist()}
+    old, new = "xl/worksheets/sheet1.xml", "xl/worksheets/sheet1.dat"
+    content[new] = content.pop(old)
+    for name, data in content.items():
+        content[name] = data.replace(b"worksheets/sheet1.xml", b"worksheets/sheet1.dat")
+    content[padded] = content[padded].replace(b"><", b">" + b" " * 10**6 + b"<", 1)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in content.items():
+            packed.writestr(name, data)
+    assert len(read_table(path).lines) == 1 and path.stat().st_size < 20_000
+    monkeypatch.setattr(excel_table, "_LARGEST_CONTENT", 10**6)
+    with pytest.raises(DataError, match=r"too large \(1 MiB unpacked\).*\.csv"):
+        read_table(path)
+
+
 def test_what_openpyxl_rejects_is_one_message(tmp_path, monkeypatch):
     path = write(tmp_path / "t.xlsx", [["image", "tags"], ["a.jpg", "dog"]])
 

@@ -20,7 +20,7 @@ from tag2mask.formats.text_files.readable import readable
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 _LARGEST_FILE, _LARGEST_CONTENT = 100 * 2**20, 200 * 2**20
-"""Bytes of a workbook, and of the unpacked cells in it; a cell takes about ten times its text."""
+"""Bytes of a workbook, and of all unpacked files in it; a cell takes about ten times its text."""
 _OLD_FORMAT = bytes.fromhex("d0cf11e0a1b11ae1")
 """First bytes of ``.xls``, and of workbooks with a password."""
 _SAVE = "Save it as .xlsx, or the sheet as .csv."
@@ -76,23 +76,20 @@ def _check_file(path: Path) -> None:
             fix=f"Remove the password in Excel (File > Info). {_SAVE}",
         )
     if size > _LARGEST_FILE:
-        raise _too_large(size, path)
+        raise _too_large(f"{size / 2**20:.0f} MiB", path)
     try:
         with zipfile.ZipFile(path) as packed:
-            content = sum(
-                entry.file_size
-                for entry in packed.infolist()
-                if entry.filename.startswith("xl/") and entry.filename.endswith(".xml")
-            )
+            # All of them: a sheet may have any name, and openpyxl unpacks pictures, too.
+            content = sum(entry.file_size for entry in packed.infolist())
     except (zipfile.BadZipFile, OSError, ValueError):
         raise DataError("damaged, or no workbook", where=path, fix=_SAVE) from None
     if content > _LARGEST_CONTENT:
-        raise _too_large(content, path)
+        raise _too_large(f"{content / 2**20:.0f} MiB unpacked", path)
 
 
-def _too_large(size: int, path: Path) -> DataError:
+def _too_large(size: str, path: Path) -> DataError:
     return DataError(
-        f"the workbook is too large ({size / 2**20:.0f} MiB)",
+        f"the workbook is too large ({size})",
         where=path,
         fix="Save the one sheet that has the tags as .csv.",
     )
