@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from odd_folders import linked, nested
 from watching import put
 
 from tag2mask.segmentation.standalone.files import list_photos
+from tag2mask.segmentation.standalone.predict import check_folder
 
 
 def test_a_folder_that_cannot_be_read_hides_no_other(
@@ -101,3 +103,17 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
         assert {photo.id: photo.problem for photo in listed} == expected
     (photo,) = list_photos([str(inbox / "cam.jpg")], tmp_path / "out")
     assert photo.problem == problem
+
+
+def test_temporary_files_of_killed_calls_are_removed(tmp_path: Path) -> None:
+    kept = ("masks/new/.tmp-0123456789ab.png", "masks/.tmp-mine.png", ".tmp-0123456789ab.jpg")
+    names = ("masks/a/.tmp-0123456789ab.png", ".tmp-0123456789ab.json", "a/.tmp-0123456789ab.png")
+    for name in (*kept, *names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        age = 60 if "new" in name else 4000
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    (tmp_path / "model.onnx").touch()
+    check_folder(tmp_path, tmp_path / "model.onnx", decisions=False)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob(".tmp-*")}
+    assert left == {*kept, "a/.tmp-0123456789ab.png"}, "photos may be beside masks/"

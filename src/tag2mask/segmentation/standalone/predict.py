@@ -13,11 +13,13 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -44,6 +46,8 @@ from tag2mask.segmentation.standalone.photos import Size, read_photo
 
 LARGE_PIXELS = 64_000_000
 """Photos with more pixels are labeled one at a time, and so are those in tiles."""
+TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{12}\.(png|csv|json)")
+"""Names of files that are being written."""
 
 
 class LargePhotoError(Exception):
@@ -182,6 +186,20 @@ def check_folder(out: Path, model: Path, decisions: bool) -> None:
         raise ValueError(f"{out} was not made by this program; give another --out")
     with replaced(record) as temporary:
         temporary.write_bytes(text.encode())
+    remove_left_over(out)
+
+
+def remove_left_over(out: Path) -> None:
+    """Remove the temporary files of killed calls, after the record was written.
+
+    Another process may be writing: only those that nobody has written to for an hour before that,
+    by the clock of the file system.
+    """
+    now = (out / RECORD).stat().st_mtime
+    for file in (*out.glob(".tmp-*"), *(out / MASKS).rglob(".tmp-*")):
+        with suppress(OSError):
+            if TEMPORARY.fullmatch(file.name) and now - file.stat().st_mtime > 3600:
+                file.unlink()
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
