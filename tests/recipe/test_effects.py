@@ -31,7 +31,10 @@ def test_rules_name_settings_and_values_that_exist() -> None:
             "pseudo_masks.background_threshold has no effect with pseudo_masks.threshold_from=auto "
             "(it needs fixed) [--set]. Leave it out, or set the other key too.",
         ),
-        (["walk.calibrate_photos=9"], "walk.threshold_from=auto (it needs calibrated)"),
+        (
+            ["walk.calibrate_photos=9", "walk.threshold_from=estimated"],
+            "walk.threshold_from=estimated (it needs auto or calibrated)",
+        ),
         (["walk.alpha=4", "walk.threshold_from=fixed"], "no effect with walk.alpha=4.0"),
         (["train_cam.pcm={enabled: false, power: 2}"], "train_cam.pcm.power has no effect"),
         (["train_cam.views.enabled=false", "train_cam.losses.er=0.5"], "train_cam.losses.er has"),
@@ -46,7 +49,9 @@ def test_rules_name_settings_and_values_that_exist() -> None:
             "train_cam.dropout has no effect with train_cam.starts=4 (it needs 1)",
         ),
         (["predict.crf.iterations=3"], "predict.crf.enabled=false (it needs true)"),
-        (["predict.crf.iterations=3", "walk.calibrate_photos=9"], "true); walk.calibrate_photos"),
+        (["predict.crf.iterations=3", "walk.background_threshold=0.4"], "true); walk.background"),
+        (["masks=m", "train_cam.backbone.output_stride=32"], "masks=m (it needs null)"),
+        (["prepare.source=csv", "prepare.tags=masks"], "(it needs auto or voc or roboflow)"),
     ],
 )
 def test_an_override_without_effect_is_an_error(overrides: list[str], words: str) -> None:
@@ -65,6 +70,9 @@ def test_an_override_without_effect_is_an_error(overrides: list[str], words: str
         ["train_cam.init_from=m.pth"],
         ["train_cam.init_from=m.pth", "train_cam.warm_start=0"],
         ["walk.enabled=false", "walk.steps=3"],  # for the step's own command
+        ["prepare.source=roboflow", "prepare.tags=masks"],
+        ["pseudo_masks.calibrate_photos=20"],  # enough corrections calibrate
+        ["masks=m", "train_cam.backbone.weights=hub"],  # the segmentation network takes them
     ],
 )
 def test_overrides_with_an_effect(overrides: list[str]) -> None:
@@ -97,6 +105,7 @@ def test_an_override_may_take_the_effect_of_what_a_file_says(tmp_path: Path) -> 
     path = tmp_path / "mine.yaml"
     path.write_text("pseudo_masks: {threshold_from: calibrated, calibrate_photos: 20}")
     load_recipe(path, ["pseudo_masks.threshold_from=estimated"])
-    path.write_text("walk: {calibrate_photos: 9}\nprepare: {source: xml}")  # wrong without --set
-    with pytest.raises(RecipeError, match=r"walk\.calibrate_photos has no effect"):
+    # Wrong without --set:
+    path.write_text("walk: {background_threshold: 0.4}\nprepare: {source: xml}")
+    with pytest.raises(RecipeError, match=r"walk\.background_threshold has no effect"):
         load_recipe(path, ["prepare.source=csv"])

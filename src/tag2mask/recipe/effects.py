@@ -27,17 +27,19 @@ class Need:
         other: the key that they need.
         values: its values with which they have an effect.
         zero_is_off: whether their value 0 is not an error: it agrees with what the other key says.
+        but: keys among them that always have an effect.
     """
 
     keys: tuple[str, ...]
     other: str
     values: tuple[Any, ...]
     zero_is_off: bool = False
+    but: tuple[str, ...] = ()
 
     def concerns(self, key: str) -> bool:
         """Return whether this is one of the keys; ``skip_bad``, set for all sections, never is."""
-        own = key != self.other and not key.endswith(".skip_bad")
-        return own and any(
+        may_be = key not in (self.other, *self.but) and not key.endswith(".skip_bad")
+        return may_be and any(
             key == own or (own.endswith(".*") and key.startswith(own[:-1])) for own in self.keys
         )
 
@@ -47,7 +49,7 @@ def _threshold_needs(section: str, alpha: str, *more: str) -> Iterator[Need]:
     source = f"{section}.threshold_from"
     threshold, photos = f"{section}.background_threshold", f"{section}.calibrate_photos"
     yield Need((threshold,), source, ("fixed",))
-    yield Need((photos,), source, ("calibrated",))
+    yield Need((photos,), source, ("auto", "calibrated"))  # auto calibrates on corrections
     if alpha:
         yield Need((source, threshold, photos, *more), f"{section}.{alpha}", (None,))
 
@@ -58,7 +60,7 @@ def _optimizer_needs(section: str) -> Iterator[Need]:
 
 
 NEEDS = (
-    Need(("prepare.tags",), "prepare.source", ("auto", "voc")),
+    Need(("prepare.tags",), "prepare.source", ("auto", "voc", "roboflow")),
     Need(("train_cam.mdc_rates", "train_cam.mdc_channels"), "train_cam.head", ("mdc",)),
     Need(
         (
@@ -146,6 +148,8 @@ NEEDS = (
         ),
         "masks",
         (None,),
+        # The segmentation network may take its weights from them, see `Recipe`.
+        but=("train_cam.backbone.name", "train_cam.backbone.weights"),
     ),
 )
 """In the order of the steps. Settings of a step that a run leaves out are not errors, as the step's

@@ -116,8 +116,8 @@ class ThresholdChoice(Section):
     background_threshold: Fraction = 0.26
     """The threshold for fixed: a pixel whose best class scores no more is background."""
     calibrate_photos: Count = 50
-    """Largest number of masked training photos for calibrated; they are drawn with a fixed seed and
-    listed in the manifest."""
+    """Largest number of masked training photos for a calibration; they are drawn with a fixed seed
+    and listed in the manifest."""
 
 
 class Crf(Section):
