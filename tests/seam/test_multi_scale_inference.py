@@ -207,6 +207,37 @@ def test_plain_branch_needs_no_pcm() -> None:
     assert maps.scores.max() > 0.9
 
 
+def test_pcm_runs_only_where_its_maps_are_used(net: SeamNet) -> None:
+    calls: list[int] = []
+    assert net.pcm is not None
+    counting = net.pcm.register_forward_hook(lambda *_: calls.append(1))
+
+    def count(**settings: object) -> int:
+        calls.clear()
+        chosen = replace(DEFAULT, scales=(1.0, 2.0), **settings)  # type: ignore[arg-type]
+        MultiScaleInference(net, chosen, CPU).maps([PHOTOS[0]], [(0, 2)])
+        return len(calls)
+
+    assert count() > 0
+    assert count(branch="plain") == 0
+    assert count(branch="plain", tiles=MapTiles(64)) == 0
+    inference = MultiScaleInference(net, DEFAULT, CPU)
+    inference.probabilities(PHOTOS)
+    inference.maps([PHOTOS[2]], [()])
+    assert not calls
+    counting.remove()
+
+
+def test_pcm_changes_neither_plain_maps_nor_probabilities(net: SeamNet) -> None:
+    without = copy.deepcopy(net)
+    without.pcm = None
+    settings = replace(DEFAULT, branch="plain")
+    pairs = [MultiScaleInference(one, settings, CPU).maps(PHOTOS, TAGS) for one in (net, without)]
+    for found, wanted in zip(*pairs, strict=True):
+        assert np.array_equal(found.scores, wanted.scores)
+        assert np.array_equal(found.probabilities, wanted.probabilities)
+
+
 def test_published_protocol_step_by_step(net: SeamNet) -> None:
     image, classes = PHOTOS[3], (0, 2)
     mean, std = (torch.tensor(v)[:, None, None] for v in (net.backbone.mean, net.backbone.std))

@@ -72,6 +72,13 @@ def test_pcm_on_the_finest_grid() -> None:
     torch.testing.assert_close(pair.refined, refined)
 
 
+def test_without_pcm_the_rest_is_the_same() -> None:
+    net, image = make_net(), random(2, 3, 20, 24)
+    complete, plain = net(image), net(image, refine=False)
+    assert complete.refined is not None and plain.refined is None
+    assert torch.equal(plain.cam, complete.cam) and torch.equal(plain.logits, complete.logits)
+
+
 @pytest.mark.parametrize("pcm", [PCM, FINEST], ids=["cam", "finest"])
 @pytest.mark.parametrize("pool_on_grid", [False, True])
 def test_padding_does_not_matter(pcm: PcmSettings, pool_on_grid: bool) -> None:

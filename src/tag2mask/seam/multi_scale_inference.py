@@ -283,7 +283,7 @@ class MultiScaleInference:
         return F.interpolate(selected, grid, mode="bilinear", align_corners=False)[0]
 
     def _forward(self, images: Tensor, tags: Sequence[tuple[int, ...]] | None) -> SeamOutput:
-        """Run the network on a batch; ``tags`` of each image, None: PCM is not gated."""
+        """Run the network on a batch; ``tags`` of each image, None: only logits are needed."""
         count = len(images)
         images = self.pad_batch(images)
         present = None
@@ -291,12 +291,13 @@ class MultiScaleInference:
             present = torch.zeros(len(images), self.net.num_classes, device=self.device)
             for row, photo_tags in enumerate(tags):
                 present[row, list(photo_tags)] = 1.0
+        refine = self.settings.branch == "refined" and any(tags or ())
         setting = "runtime.threads" if self.photo_by_photo else "infer_cam.batch_views"
         with explain_out_of_memory(setting, "infer_cam.long_side"):
-            output = self._output(images, present)
+            output = self._output(images, present, refine=refine)
         return output.first(count)
 
-    def _output(self, images: Tensor, present: Tensor | None) -> SeamOutput:
+    def _output(self, images: Tensor, present: Tensor | None, *, refine: bool) -> SeamOutput:
         tiles = self.settings.tiles
         if tiles is not None and max(images.shape[2:]) > tiles.side:
             return plain_maps_in_tiles(self.net, images, tiles)
@@ -307,7 +308,7 @@ class MultiScaleInference:
         )
         with reading as attentions:
             output: SeamOutput = self.net(
-                images, tags=present, own_grid=on_grid, pool_on_grid=not published
+                images, tags=present, own_grid=on_grid, pool_on_grid=not published, refine=refine
             )
         if self.attention is None:
             return output

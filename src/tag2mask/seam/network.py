@@ -30,8 +30,9 @@ class SeamOutput(NamedTuple):
     Attributes:
         branch_logits: pooled foreground scores of each branch of the head, (b, n, C) float32; a
             CAM head has one.
-        cam: plain maps, (b, C+1, h, w).
-        refined: maps after PCM, of the same shape; None without PCM.
+        cam: plain maps, (b, k, h, w): all k = C+1 channels, or those that were asked for.
+        refined: maps after PCM, of the same shape; on the grids they were computed on, h and w may
+            differ. None: PCM didn't run.
         features: the backbone's last map, (b, c, h', w'); None where maps were computed in tiles.
     """
 
@@ -126,6 +127,7 @@ class SeamNet(nn.Module):
         map_size: tuple[int, int] | None = None,
         own_grid: bool = False,
         pool_on_grid: bool = False,
+        refine: bool = True,
     ) -> SeamOutput:
         """Compute the maps of one view.
 
@@ -142,6 +144,7 @@ class SeamNet(nn.Module):
             own_grid: return each map on the grid it was computed on, not resized.
             pool_on_grid: pool on the CAM's grid instead of at ``map_size`` (published), which saves
                 a resize.
+            refine: whether PCM runs; False: there are no refined maps.
 
         Returns:
             Logits and maps resized to ``map_size`` (bilinear, align_corners=True).
@@ -150,7 +153,7 @@ class SeamNet(nn.Module):
         features = self.backbone(image)
         raw, branches = self._maps(features.last, valid)  # (b, C+1, h, w), (b, n, C+1, h, w)
         refined = None
-        if self.pcm is not None:
+        if self.pcm is not None and refine:
             grid = features.low.shape[2:] if self.pcm_finest else raw.shape[2:]
             seeds = resize(raw.detach(), grid, valid)  # (b, C+1, *grid)
             inside = None if valid is None else cells_inside(valid, grid)

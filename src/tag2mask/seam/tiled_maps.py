@@ -46,7 +46,7 @@ def plain_maps_in_tiles(net: SeamNet, images: Tensor, tiles: MapTiles) -> SeamOu
         logits pooled from them.
     """
     cam = _blended(
-        lambda part: net(part, own_grid=True).cam,
+        lambda part: net(part, own_grid=True, refine=False).cam,
         images,
         tiles,
         net.backbone,
