@@ -20,19 +20,27 @@ def check_network(net: SegmentationNet, section: TrainSegmenter) -> None:
 
 
 def _check_freezing(net: SegmentationNet, section: TrainSegmenter) -> None:
-    """Check that frozen layers exist and were trained before.
+    """Check that frozen layers exist and were trained before; published training freezes none.
 
     Raises:
         RecipeError: they can't be identified, or have random weights.
     """
-    frozen = net.frozen(section.freeze_stride)
-    if frozen and section.network.weights == "none" and section.init_from is None:
+    if section.behavior == "published" or not net.frozen(section.freeze_stride):
+        return
+    if section.network.weights != "none" or section.init_from is not None:
+        return
+    if isinstance(net, DeepLabV1):
         raise RecipeError(
-            f"freeze_stride {section.freeze_stride} would keep random weights, as "
-            "train_segmenter.network.weights is none",
-            where="train_segmenter.freeze_stride",
-            fix="Set it to 1: all layers are trained.",
+            f"{DEEPLAB_V1}'s first layers, which aren't trained, would keep random weights",
+            where="train_segmenter.network.weights",
+            fix="Give a file of trained weights, here or as train_segmenter.init_from.",
         )
+    raise RecipeError(
+        f"freeze_stride {section.freeze_stride} would keep random weights, as "
+        "train_segmenter.network.weights is none",
+        where="train_segmenter.freeze_stride",
+        fix="Set it to 1: all layers are trained.",
+    )
 
 
 def _check_behavior(net: SegmentationNet, section: TrainSegmenter) -> None:
