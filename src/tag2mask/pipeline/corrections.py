@@ -1,4 +1,4 @@
-"""What corrections mean for a run that has a segmentation network already."""
+"""What corrections mean for a run that has networks which learn from them already."""
 
 from __future__ import annotations
 
@@ -6,13 +6,28 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.handles import MODEL_FILE, PreparedData, SegmenterModel
-from tag2mask.artifacts.manifest import read_identity
+from tag2mask.artifacts.handles import (
+    MODEL_FILE,
+    AffinityLabels,
+    AffinityModel,
+    Evaluation,
+    Handle,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+    SegmenterModel,
+)
+from tag2mask.artifacts.manifest import Identity, read_identity
 from tag2mask.data.corrections.decisions import DECISIONS
-from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of, read_corrections
+from tag2mask.data.corrections.folder import (
+    CORRECTIONS,
+    Corrections,
+    corrections_of,
+    read_corrections,
+)
 from tag2mask.errors import DataChangedError, RunFolderError, counted
 from tag2mask.pipeline.branch import is_begun
-from tag2mask.pipeline.status import RECIPE, includes, redone_folders, step_index
+from tag2mask.pipeline.status import RECIPE, redone_folders, step_index, steps_of
 from tag2mask.recipe.loading import load_recipe, path_override
 from tag2mask.recipe.schema import Recipe
 
@@ -119,7 +134,7 @@ def step_to_redo(
         source: another run that a new run starts from; None: none.
 
     Raises:
-        DataChangedError: the network of ``out`` learned from other corrections.
+        DataChangedError: a network of ``out`` learned from other corrections.
         DataError: the corrections can't be read.
         RunFolderError: ``redo`` deletes corrections that aren't given again; a damaged run folder.
     """
@@ -134,23 +149,40 @@ def step_to_redo(
                 fix="Give them again with --corrections.",
             )
         return redo
-    step = SegmenterModel.step
-    if not includes(recipe, SegmenterModel) or SegmenterModel in redone:
-        return redo
-    if until is not None and step_index(until, recipe) < step_index(step, recipe):
-        return redo
-    found = read_identity(run / step)
-    if found is None or found.section.get("masks") == "ground truth":
-        return redo
-    learned = found.inputs.get(CORRECTIONS)
-    now = read_corrections(corrections).learned_fingerprint(run / PreparedData.step)
-    if (learned.fingerprint if learned else "") == now:
-        return redo
-    if not (update or new):
-        raise DataChangedError(
-            f"{step} has learned from other corrections",
-            where=run,
-            fix="Train it again with --update, which keeps the other networks, or give another "
-            "--out (with --from, to start from this run).",
-        )
-    return step
+    end = None if until is None else step_index(until, recipe) + 1
+    given, prepared = read_corrections(corrections), run / PreparedData.step
+    for kind in steps_of(recipe)[:end]:
+        found = read_identity(run / kind.step)
+        if found is None or kind in redone:
+            continue
+        learned = found.inputs.get(CORRECTIONS)
+        now = _to_learn(kind, found, recipe, given, prepared)
+        if now is None or now == (learned.fingerprint if learned else ""):
+            continue
+        if not (update or new):
+            raise DataChangedError(
+                f"{kind.step} has learned from other corrections",
+                where=run,
+                fix="Train it again with --update, which keeps the networks before it, or give "
+                "another --out (with --from, to start from this run).",
+            )
+        return kind.step
+    return redo
+
+
+def _to_learn(
+    kind: type[Handle], found: Identity, recipe: Recipe, given: Corrections, prepared: Path
+) -> str | None:
+    """Return the fingerprint of what a network is to learn from corrections; None: no network."""
+    if kind is AffinityModel and recipe.affinity_labels.use_drawn:
+        return given.drawn_fingerprint(prepared)
+    if kind is SegmenterModel and found.section.get("masks") != "ground truth":
+        return given.learned_fingerprint(prepared)
+    return None
+
+
+def reads_corrections(step: str, recipe: Recipe) -> bool:
+    """Return whether a change of the corrections redoes a step that trains no network."""
+    if step == AffinityLabels.step:
+        return recipe.affinity_labels.use_drawn
+    return step in (PseudoMaskFolder.step, Evaluation.step, ReportPage.step)

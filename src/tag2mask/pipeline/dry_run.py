@@ -15,7 +15,6 @@ from tag2mask.artifacts.handles import (
     MODELS,
     Evaluation,
     PreparedData,
-    PseudoMaskFolder,
     ReportPage,
 )
 from tag2mask.errors import (
@@ -25,7 +24,7 @@ from tag2mask.errors import (
     Tag2MaskError,
 )
 from tag2mask.pipeline.branch import held_steps, is_begun
-from tag2mask.pipeline.corrections import step_to_redo
+from tag2mask.pipeline.corrections import reads_corrections, step_to_redo
 from tag2mask.pipeline.cost_model import Cost
 from tag2mask.pipeline.estimates import counts, sampled_sizes, step_costs
 from tag2mask.pipeline.object_sizes import seen_objects
@@ -157,7 +156,7 @@ def _plan(
     different: list[StepStatus] = []
     refusal: Tag2MaskError | None = None
     for found in folder_states(out, recipe):
-        state = _after(listing, found)
+        state = _after(listing, found, recipe)
         action = "run" if state.step in redone else _action(state, update=update)
         refused: Tag2MaskError | None = listing.refusal if state.step == PreparedData.step else None
         if action == "refuse" and state.folder.settings:
@@ -193,10 +192,6 @@ def _plan(
         training = {found.step for found in planned if found.action in ("run", "resume")}
         warnings = start_warnings(recipe, inventory, [k for k in steps if k.step in training])
     return Plan(train, val, tuple(planned), lines, seen_objects(recipe, sizes), warnings, refusal)
-
-
-_READ_CORRECTIONS = (PseudoMaskFolder.step, Evaluation.step, ReportPage.step)
-"""Steps that a change of the corrections redoes, besides the network, which isn't kept."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +231,7 @@ def _compared(
     )
 
 
-def _after(listing: _Listing, found: StepStatus) -> StepStatus:
+def _after(listing: _Listing, found: StepStatus, recipe: Recipe) -> StepStatus:
     """Return the state of a step once ``prepare`` has accepted the changes."""
     is_prepare = found.step == PreparedData.step
     if is_prepare and listing.refusal is not None:
@@ -250,7 +245,7 @@ def _after(listing: _Listing, found: StepStatus) -> StepStatus:
         reasons = listing.changes or (changed,)
     elif listing.changes and found.step not in {model.step for model in MODELS}:
         reasons = (f"{PreparedData.step} takes in changes",)
-    elif listing.corrections and found.step in _READ_CORRECTIONS:
+    elif listing.corrections and reads_corrections(found.step, recipe):
         reasons = ("the corrections changed",)
     elif listing.masks and found.step in (Evaluation.step, ReportPage.step):
         reasons = ("the masks changed",)

@@ -75,7 +75,7 @@ def affinity_labels(
     drawn = corrected_masks(data) if section.use_drawn else {}
     coverage: dict[str, Handle | str] = {"data": data, "maps": maps}
     if drawn:
-        coverage[CORRECTIONS] = corrections_of(data.path).label_fingerprint(drawn)
+        coverage[CORRECTIONS] = corrections_of(data.path).drawn_fingerprint(data.path)
     with step_folder(
         AffinityLabels,
         out,

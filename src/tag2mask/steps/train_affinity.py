@@ -37,6 +37,7 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.data.corrections.folder import CORRECTIONS
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, in_section
 from tag2mask.nn.backbones.build import found_stride
@@ -79,11 +80,13 @@ def train_affinity(
     weights = section.backbone.weights
     file = weight_file(weights)
     files = {} if file is None else file_input("backbone.weights", file, out)
+    drawn = labels.manifest.coverage.get(CORRECTIONS)
+    corrections = {} if drawn is None else {CORRECTIONS: drawn.fingerprint}
     with step_folder(
         AffinityModel,
         out,
         section=section,
-        inputs={"data": data, "labels": labels, **files},
+        inputs={"data": data, "labels": labels, **files, **corrections},
         rank=runtime.rank,
     ) as step:
         if step.complete:

@@ -27,6 +27,7 @@ from tag2mask.data.corrections.decisions import (
     read_decisions,
 )
 from tag2mask.data.index import read_index
+from tag2mask.data.splits import Split
 from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 
 CORRECTIONS = "corrections"
@@ -172,16 +173,27 @@ class Corrections:
         Args:
             prepared: the folder ``prepare/``.
         """
-        validation: set[str] = set()
-        with suppress(RunFolderError):  # not prepared yet, or damaged, which `prepare` reports
-            validation = {sample.id for sample in read_index(prepared, "val")}
-        return self.label_fingerprint(set(self.decisions) - validation)
+        return self.label_fingerprint(set(self.decisions) - _prepared_photos(prepared, "val"))
+
+    def drawn_fingerprint(self, prepared: Path) -> str:
+        """Return the same of the masks of training photos, from which AffinityNet may learn.
+
+        Args:
+            prepared: the folder ``prepare/``.
+        """
+        return self.label_fingerprint(set(self.masks()) & _prepared_photos(prepared, "train"))
 
     def _label(self, photo: str) -> str:
         verdict = self.decisions[photo].verdict
         sure = [photo] if verdict in ("good", "corrected") else []
         mask = self.masks_of(sure).get(photo)
         return f"{photo}\0{verdict}\0{'' if mask is None else digest(mask)}"
+
+
+def _prepared_photos(prepared: Path, split: Split) -> set[str]:
+    with suppress(RunFolderError):  # not prepared yet, or damaged, which `prepare` reports
+        return {sample.id for sample in read_index(prepared, split)}
+    return set()
 
 
 def _sha256(lines: Iterable[str]) -> str:
