@@ -255,6 +255,14 @@ def test_a_complete_folder_is_kept_and_other_settings_are_rejected(painted, mode
     assert (tuning.path / "tuned.json").stat().st_mtime_ns != before
 
 
+def test_a_tuning_from_before_a_key_was_added_is_valid(painted, model):
+    found = make(painted, model).manifest.section  # what its identity is computed from
+    assert found["walk"]["beta"] == 6.0 and found["photos"] == 5
+    assert not {"affinity", "enabled", "skip_bad"} & {*found["walk"], *found}
+    skipping = WALK.model_copy(update={"skip_bad": True, "enabled": False})
+    assert make(painted, model, walk=skipping).manifest.section == found
+
+
 def test_a_damaged_result(painted, model):
     tuning = make(painted, model)
     (tuning.path / "tuned.json").write_text('{"photos": []}')

@@ -30,6 +30,7 @@ from tag2mask.affinity.tuning import (
 )
 from tag2mask.artifacts.handles import CamMaps, PreparedData, Tuning, WalkModel
 from tag2mask.artifacts.items import skipped_lines
+from tag2mask.artifacts.section_values import deciding_values, plain_values
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_photo
@@ -92,10 +93,12 @@ def tune(
             "recipe's settings.",
         )
     threshold = masks.background_threshold if masks.threshold_from == "fixed" else WALKED_THRESHOLD
+    walks = plain_values(walk)
+    del walks["enabled"]
     settings = {
-        **section.model_dump(mode="json", exclude={"skip_bad"}),
+        **deciding_values(plain_values(section), section),
         "threshold": threshold,
-        "walk": walk.model_dump(mode="json", exclude={"enabled", "skip_bad"}),
+        "walk": deciding_values(walks, walk),
     }
     with step_folder(
         Tuning,
