@@ -47,7 +47,7 @@ def files(folder):
 
 def test_sure_is_what_both_crfs_agree_on(scene, one_rank):
     handle = make(paint(scene), one_rank)
-    assert handle.manifest.counts == {"photos": 8, "computed": 8, "without_sure_pixels": 0}
+    assert handle.manifest.counts == {"photos": 8, "computed": 8}
     low, high = handle.manifest.metrics["alphas"]
     assert low == pytest.approx(derived_alpha(0.4) * 4 / 6, abs=1e-4)
     assert high == pytest.approx(derived_alpha(0.4) * 4, abs=1e-4)
@@ -148,7 +148,7 @@ def test_published_alphas_enclose_the_best_published_threshold():
 
 def test_given_alphas_need_no_background_threshold(scene, one_rank):
     handle = make(paint(scene), one_rank, AffinityLabeling(alphas=(4, 24), crf=Crf(iterations=1)))
-    assert handle.manifest.metrics == {"alphas": [4, 24], "without_sure_pixels": []}
+    assert handle.manifest.metrics == {"alphas": [4, 24]}
     assert not (handle.path / "background.json").exists()
 
 
@@ -294,12 +294,15 @@ def test_single_pixels_and_single_colors(tmp_path, one_rank, size):
     assert set(read(handle, "only").ravel().tolist()) <= {0, 2, 255}
 
 
-def test_photos_without_a_sure_pixel_are_counted_and_listed(tmp_path, one_rank):
+def test_labels_are_read_by_the_training_alone(scene, one_rank, monkeypatch):
+    monkeypatch.delattr("tag2mask.affinity.labels.read_mask")
+    assert make(paint(scene), one_rank).manifest.counts == {"photos": 8, "computed": 8}
+
+
+def test_photos_without_a_sure_pixel_are_listed(tmp_path, one_rank):
     # Nowhere above the strong background or below the weak one.
     scene = one_photo(tmp_path, np.full((20, 30, 3), 99, np.uint8), (1,), np.full((1, 20, 30), 0.3))
     handle = make(scene, one_rank)
-    assert handle.manifest.counts["without_sure_pixels"] == 1
-    assert handle.manifest.metrics["without_sure_pixels"] == ["only"]
     assert handle.manifest.skipped == ()
     samples = read_index(scene.data.path, "train")
     assert without_sure_pixels(samples, handle.path, 3) == ["only"]

@@ -285,7 +285,7 @@ that ``evaluate`` scored without maps."""
 UNDERSTOOD = "understood"
 """Key of metrics: what ``prepare`` understood of the data, in five lines."""
 WITHOUT_SURE_PIXELS = "without_sure_pixels"
-"""Key of counts and metrics: photos whose affinity labels have no sure pixel."""
+"""Key of counts and metrics: photos that AffinityNet skips: their labels have no sure pixel."""
 WITHOUT_TAGGED_PIXELS = "without_tagged_pixels"
 """Key of counts and metrics: tagged photos whose maps or mask have no pixel of their tags."""
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tag2mask.affinity.labels import agreed_labels, label_path, without_sure_pixels
+from tag2mask.affinity.labels import agreed_labels, label_path
 from tag2mask.affinity.marginals import marginals_path, write_marginals
 from tag2mask.artifacts.files import digest
 from tag2mask.artifacts.handles import (
-    WITHOUT_SURE_PIXELS,
     AffinityLabels,
     AnyMaps,
     Handle,
@@ -102,17 +101,14 @@ def affinity_labels(
             samples, labeler.write, runtime, skip_bad=section.skip_bad
         )
         made = [sample for sample in samples if files_exist(files, [sample.id])]
-        unsure = without_sure_pixels(made, step.path, len(classes))
         handle = step.finish(
             counts={
                 "photos": len(made),
                 "computed": computed,
-                WITHOUT_SURE_PIXELS: len(unsure),
                 **({"drawn": sum(s.id in drawn for s in made)} if drawn else {}),
             },
             metrics={
                 "alphas": list(alphas),
-                WITHOUT_SURE_PIXELS: unsure,
                 **({} if background is None else background.metrics()),
             },
             skipped=[*photos.skipped, *skipped_lines(skipped)],
