@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from tag2mask.training.mixture import PhotoMix
@@ -32,6 +33,16 @@ def test_no_place_repeats_another_one() -> None:
     mix = PhotoMix(10, [1, 4], 0.7, seed=0)
     addresses = [mix.address((epoch, place)) for epoch in range(4) for place in range(10)]
     assert len(set(addresses)) == len(addresses)  # crops are drawn from (passes, photo)
+
+
+def test_each_order_is_drawn_once_per_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    mix, seeds, draw = PhotoMix(10, [1, 4, 7], 0.5, seed=3), [], np.random.default_rng
+    alone = [PhotoMix(10, [1, 4, 7], 0.5, seed=3).address((1, place)) for place in range(10)]
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: seeds.append(seed) or draw(seed))
+    found = {(epoch, place): mix.address((epoch, place)) for epoch in (1, 0) for place in range(10)}
+    assert [found[1, place] for place in range(10)] == alone
+    # 5 places of 3 photos and 5 of 7: passes 1-3 and 0-1, then 0-1 and 0.
+    assert len(seeds) == 8
 
 
 def test_all_photos_may_be_better() -> None:

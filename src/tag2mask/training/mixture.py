@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class PhotoChoice(Protocol):
@@ -45,6 +46,8 @@ class PhotoMix:
         self.others = sorted(set(range(photos)) - set(better))
         self.places = photos if not self.others else max(1, round(share * photos))
         self.seed = seed
+        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}  # of one epoch
+        self._epoch = -1
 
     def address(self, drawn: tuple[int, int]) -> tuple[int, int]:
         """Return (passes of its group so far, photo) of a place.
@@ -53,6 +56,8 @@ class PhotoMix:
             drawn: (epoch, place) of the sampler, the place in 0 .. photos - 1.
         """
         epoch, place = drawn
+        if epoch != self._epoch:
+            self._orders, self._epoch = {}, epoch
         if place < self.places:
             return self._photo(self.better, epoch * self.places + place, 0)
         rest = self.photos - self.places
@@ -60,5 +65,8 @@ class PhotoMix:
 
     def _photo(self, group: Sequence[int], number: int, key: int) -> tuple[int, int]:
         passes, position = divmod(number, len(group))
-        order = np.random.default_rng((self.seed, passes, key)).permutation(len(group))
+        order = self._orders.get((passes, key))
+        if order is None:
+            order = np.random.default_rng((self.seed, passes, key)).permutation(len(group))
+            self._orders[passes, key] = order
         return passes, group[order[position]]
