@@ -1,6 +1,15 @@
 """Segmentation networks: training on pseudo masks, labeling photos, and export.
 
-``networks`` builds them (DeepLab v1 as in the paper, or any decoder of
-segmentation-models-pytorch); ``dataset``, ``labels`` and ``losses`` are for training;
-``inference`` labels photos of any size; ``export`` writes ONNX and torch.export files.
+- `tag2mask.segmentation.networks`: networks by name, and their files
+- `tag2mask.segmentation.deeplab_v1`: DeepLab v1 on ResNet-38, as in the paper
+- `tag2mask.segmentation.encoder_decoder`: decoders of segmentation-models-pytorch on timm encoders
+- `tag2mask.segmentation.encoder_weights`: weights of timm models for their encoders
+- `tag2mask.segmentation.labels`: label maps for training and validation
+- `tag2mask.segmentation.dataset`: photos with their label maps as training batches
+- `tag2mask.segmentation.losses`: the losses
+- `tag2mask.segmentation.torch_segmenter`: a network of torch as a `Segmenter`
+- `tag2mask.segmentation.loading`: a trained network by path
+- `tag2mask.segmentation.export`: ONNX and torch.export files
+
+``inference`` labels photos of any size; ``standalone`` is the program that exports have.
 """
