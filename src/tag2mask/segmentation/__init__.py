@@ -9,7 +9,7 @@
 - `tag2mask.segmentation.losses`: the losses
 - `tag2mask.segmentation.torch_segmenter`: a network of torch as a `Segmenter`
 - `tag2mask.segmentation.loading`: a trained network by path
+- `tag2mask.segmentation.inference`: labels of photos of any size, without torch
 - `tag2mask.segmentation.export`: ONNX and torch.export files
-
-``inference`` labels photos of any size; ``standalone`` is the program that exports have.
+- `tag2mask.segmentation.standalone`: the program that an export has beside its network
 """
