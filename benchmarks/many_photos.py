@@ -59,11 +59,11 @@ def list_data(root: Path, count: int) -> Callable[[], object]:
 
 def write_index(root: Path, count: int) -> Callable[[], object]:
     """Write the index of ``prepare``, with sizes that were not read."""
-    from tag2mask.artifacts.files import write_json
     from tag2mask.artifacts.step_folder import step_folder
     from tag2mask.data import index
     from tag2mask.data.prepare import listing
     from tag2mask.data.prepare.measure import listed_sample
+    from tag2mask.files.json_file import write_json
 
     inventory = listing.list_data(root / "data", SECTION, None)
     out = root / "run" / PreparedData.step
@@ -100,8 +100,8 @@ def read_index(root: Path, count: int) -> Callable[[], object]:
 def write_maps(root: Path, count: int) -> Callable[[], object]:
     """Write an empty file per photo where its maps would be, and the journal."""
     from tag2mask.artifacts.items import item_path
-    from tag2mask.artifacts.split import decide_split
     from tag2mask.artifacts.step_folder import step_folder
+    from tag2mask.artifacts.sub_folders import decide_sub_folders
 
     data = PreparedData.open(root / "run" / PreparedData.step)
     out = root / "run" / CamMaps.step
@@ -109,7 +109,7 @@ def write_maps(root: Path, count: int) -> Callable[[], object]:
 
     def write() -> None:
         with step_folder(CamMaps, out, section={}, coverage={"data": data}) as step:
-            decide_split(out, ids, begun=False)
+            decide_sub_folders(out, ids, begun=False)
             folders: set[Path] = set()
             for photo_id in ids:
                 path = item_path(out / "maps", photo_id, ".npz")

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
-from tag2mask.artifacts.files import write_text
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.data.masks import write_mask
+from tag2mask.files.atomic import write_text
 
 CLASSES = ("scratch", "spot", "pit")
 SMALLEST, LARGEST = 8, 30

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import CamModel, PreparedData
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import (
@@ -29,6 +28,7 @@ from tag2mask.data.index import (
     write_source,
 )
 from tag2mask.data.masks import read_mask
+from tag2mask.files.json_file import write_json
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.recipe.loading import load_recipe

@@ -18,10 +18,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tag2mask.artifacts.checksums import model_checksums
-from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import CamModel, PreparedData
 from tag2mask.artifacts.manifest import Manifest, read_record
 from tag2mask.cli import app as cli
+from tag2mask.files.json_file import write_json
 from tag2mask.recipe.loading import RECIPE_HEAD, recipe_from
 from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.session import Runtime

@@ -41,7 +41,7 @@ from benchmarks.published_step import (
 from benchmarks.rows import BENCHMARKS
 from benchmarks.train_steps import inputs, published_behavior_net
 
-from tag2mask.artifacts import split
+from tag2mask.artifacts import sub_folders
 from tag2mask.artifacts.handles import STEPS
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.index import read_index, read_mask_rows
@@ -423,8 +423,8 @@ def test_pycocotools_encodes_the_exported_objects(tmp_path: Path) -> None:
 
 
 def test_many_photos_are_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "MAX_ENTRIES", 10)
-    monkeypatch.setattr(split, "_WANTED_ENTRIES", 5)
+    monkeypatch.setattr(sub_folders, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(sub_folders, "_WANTED_ENTRIES", 5)
     found = {name: many_photos.run_part(name, tmp_path, 40) for name in many_photos.PARTS}
     assert all(seconds >= 0 and mib > 10 for seconds, mib in found.values())
     assert sum(1 for _ in (tmp_path / "run" / "infer-cam" / "maps").rglob("*.npz")) == 40

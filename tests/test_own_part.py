@@ -12,10 +12,10 @@ import torch
 import yaml
 
 from small_runs import invoke, one_rank, prepared, recipe, trained, write_photos, write_recipe
-from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.handles import CamModel
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.errors import PartError, RunFolderError, WeightsError
+from tag2mask.files.json_file import read_json
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.seam.model import load_seam
 from tag2mask.steps.infer_cam import infer_cam

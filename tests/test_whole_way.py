@@ -16,11 +16,11 @@ from benchmarks.small_defects import CLASSES, make_part
 from PIL import Image
 
 from small_runs import invoke
-from tag2mask.artifacts.files import read_json
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import read_index
 from tag2mask.data.masks import write_mask
 from tag2mask.data.splits import Split
+from tag2mask.files.json_file import read_json
 from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe
 from tag2mask.seam.model import load_seam
 from tag2mask.segmentation.networks import load_segmenter

@@ -32,13 +32,13 @@ import numpy as np
 
 from benchmarks.measure import commit, machine
 from benchmarks.object_scores import score_run
-from tag2mask.artifacts.files import link_or_copy, write_text
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import Tag2MaskError
+from tag2mask.files.atomic import link_or_copy, write_text
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.pipeline import run as pipeline
 from tag2mask.recipe.loading import load_recipe

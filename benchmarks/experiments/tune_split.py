@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tag2mask.artifacts.files import make_folder, write_text
 from tag2mask.errors import DataError, first_few
+from tag2mask.files.atomic import write_text
+from tag2mask.files.os_errors import make_folder
 
 LISTS = Path("ImageSets/Segmentation")
 TUNE_PHOTOS = Path(__file__).parents[1] / "voc12_tune200.txt"

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.classes import ClassSet
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.orientation import exif_orientation, turned
 from tag2mask.data.decoding.rgb import to_rgb
 from tag2mask.data.images import image_size, read_image
 from tag2mask.errors import DataError, WeightsError
+from tag2mask.files.os_errors import readable_os_errors
 from tag2mask.formats.pixels.opening import DECODE_ERRORS, Source, one_line
 from tag2mask.formats.pixels.palette_image import palette_image
 from tag2mask.pipeline.status import find_run_recipe

@@ -18,11 +18,11 @@ from small_runs import SMALL, interrupt_when, invoke, kill_when, start, write_ph
 from tag2mask.ablation.resampled import trial_resampled
 from tag2mask.ablation.table import load_table
 from tag2mask.ablation.trials import list_trials
-from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.handles import CamMaps, Evaluation, PreparedData, WalkedMaps
 from tag2mask.data.index import read_index, read_mask_paths
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import WeightsError
+from tag2mask.files.json_file import read_json
 from tag2mask.maps.background_threshold import labels_from_scores
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.bootstrap import ResampledTallies

@@ -16,15 +16,15 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from tag2mask.artifacts import files, lock
 from tag2mask.artifacts import step_folder as artifacts
 from tag2mask.artifacts.deletion import recorded_seconds, remove_step_folder
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.manifest import read_identity
-from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
+from tag2mask.files import json_file, lock
+from tag2mask.files.regular_file import open_regular
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.sections import InferCam, Prepare
 from tag2mask.recipe.training import TrainCam
@@ -548,7 +548,7 @@ def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(
             path.write_text("{}")
             raise
 
-    monkeypatch.setattr(files, "open_regular", written_after)
+    monkeypatch.setattr(json_file, "open_regular", written_after)
     assert read_identity(tmp_path) is None
     with pytest.raises(RunFolderError, match=r"not a manifest\.json"):
         read_identity(tmp_path)

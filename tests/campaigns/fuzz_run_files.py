@@ -16,7 +16,6 @@ from scenes import OneRank, discs
 from campaigns.fuzz_target import Target
 from tag2mask.ablation.scores import measurements
 from tag2mask.affinity.tuning import TunedWalk, WalkGrid
-from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import CamModel, Evaluation, Tuning
 from tag2mask.artifacts.journal import Journal, recorded_items
 from tag2mask.artifacts.step_folder import step_folder
@@ -30,6 +29,7 @@ from tag2mask.data.index import (
     read_mask_paths,
 )
 from tag2mask.evaluation.tables import format_scores
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.calibration import BackgroundThreshold
 from tag2mask.pipeline.status import status
 from tag2mask.recipe.loading import dump_recipe, load_recipe

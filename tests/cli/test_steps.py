@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from small_runs import invoke, write_photos, write_recipe
-from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.handles import PseudoMaskFolder
+from tag2mask.files.json_file import read_json
 
 
 def calibrated(root: Path, *, masks: bool) -> tuple[Path, list[str | Path]]:

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from small_runs import invoke, write_photos, write_recipe
-from tag2mask.artifacts import lock
 from tag2mask.artifacts.handles import STEP_NAMES
+from tag2mask.files import lock
 
 HOLD = """
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from tag2mask.artifacts.lock import folder_lock
+from tag2mask.files.lock import folder_lock
 with ExitStack() as locks:
     for folder in sys.argv[1:]:
         locks.enter_context(folder_lock(Path(folder)))

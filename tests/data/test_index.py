@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tag2mask.artifacts.files import write_json
 from tag2mask.data.index import (
     MaskRow,
     Sample,
@@ -22,6 +21,7 @@ from tag2mask.data.index import (
     write_source,
 )
 from tag2mask.errors import RunFolderError
+from tag2mask.files.json_file import write_json
 
 _name = st.text(
     st.characters(blacklist_categories=("Cc", "Cs"), blacklist_characters="/\\."),

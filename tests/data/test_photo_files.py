@@ -9,10 +9,10 @@ import pytest
 from data_folders import ends_soon, write_mask_folders, write_photo
 from PIL import Image
 
-from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.manifest import STARTED, Identity
 from tag2mask.data.photo_files import PhotoFile, list_photos
 from tag2mask.errors import DataError
+from tag2mask.files.json_file import write_json
 
 
 @pytest.fixture

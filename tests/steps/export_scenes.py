@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from small_runs import prepared, recipe, write_photos
-from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import Evaluation, Predictions, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.evaluation.records import (
@@ -20,6 +19,7 @@ from tag2mask.evaluation.records import (
     SplitScores,
     StageScores,
 )
+from tag2mask.files.json_file import write_json
 from tag2mask.recipe.sections import Predict
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 

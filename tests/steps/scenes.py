@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import CamMaps, PreparedData
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import (
@@ -24,6 +23,7 @@ from tag2mask.data.index import (
     write_mask_rows,
     write_source,
 )
+from tag2mask.files.json_file import write_json
 from tag2mask.maps.cam_map import CamMap, write_map
 from tag2mask.runtime.session import Runtime
 

@@ -13,11 +13,11 @@ from scenes import NAMES, Scene, run_on_ranks
 from small_runs import MOMENT, end_of, kill_when, start, write_recipe
 from tag2mask.affinity.labels import agreed_labels, without_sure_pixels
 from tag2mask.affinity.marginals import marginals_path, read_marginals
-from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.classes import ClassSet
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample, read_index
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.background_threshold import with_background
 from tag2mask.maps.calibration import derived_alpha
 from tag2mask.maps.cam_map import CamMap, read_map, write_map

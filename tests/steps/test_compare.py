@@ -14,8 +14,9 @@ from scenes import discs
 from test_report import Parsed, finished, photographed
 
 from small_runs import invoke
-from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.errors import RunFolderError
+from tag2mask.files.atomic import write_text
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.recipe.loading import dump_recipe, load_recipe
 from tag2mask.recipe.sections import Report
 from tag2mask.report.sections.comparison import differing_settings

@@ -10,10 +10,11 @@ import pytest
 from export_scenes import SPEC, evaluate, write_model
 
 from small_runs import invoke
-from tag2mask.artifacts.files import digest, read_json, write_json
 from tag2mask.artifacts.handles import Predictions, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DataError, ExportError, RunFolderError
+from tag2mask.files.digests import digest
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.metrics.class_rule import ClassRule
 from tag2mask.segmentation.inference.export_spec import DecisionRule, ExportedSpec
 from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter

@@ -9,7 +9,7 @@ from PIL import Image
 
 import tag2mask.data.prepare.measure as measure_module
 import tag2mask.steps.prepare as prepare_module
-from tag2mask.artifacts import split
+from tag2mask.artifacts import sub_folders
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.data.index import masks_fingerprint, read_classes, read_index, read_mask_paths
 from tag2mask.data.masks import read_mask
@@ -363,7 +363,7 @@ def test_outlines_are_drawn_once(tmp_path, monkeypatch):
 def test_very_many_outlines_are_drawn_into_sub_folders(tmp_path, monkeypatch):
     data = _coco(tmp_path / "data")
     flat = read_mask_paths(prepare(data, Prepare(), tmp_path / "out").path)
-    monkeypatch.setattr(split, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(sub_folders, "MAX_ENTRIES", 2)
     done = prepare(data, Prepare(), tmp_path / "out")
     parted = read_mask_paths(done.path)
     assert all(path.is_file() for path in parted.values())

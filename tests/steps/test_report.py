@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 from scenes import NAMES, OneRank, Scene, discs
 
-from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.artifacts.handles import (
     WITHOUT_SURE_PIXELS,
     WITHOUT_TAGGED_PIXELS,
@@ -23,6 +22,8 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
+from tag2mask.files.atomic import write_text
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Report
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks

@@ -13,11 +13,12 @@ from test_report import page
 from walked import drawn_by, photographed, walked
 
 from tag2mask.affinity.labels import label_path
-from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, Predictions, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import IGNORE
 from tag2mask.data.masks import write_mask
+from tag2mask.files.atomic import write_text
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.recipe.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks

@@ -31,10 +31,10 @@ from small_runs import (
     write_photos,
     write_recipe,
 )
-from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder, SegmenterModel
 from tag2mask.data.index import read_index
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.segmentation.labels import validation_photos
 from tag2mask.segmentation.losses import SegmenterObjective

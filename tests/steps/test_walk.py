@@ -17,9 +17,9 @@ from tag2mask.affinity.network import load_affinity_net
 from tag2mask.affinity.pairs import usable_radius
 from tag2mask.affinity.random_walk import Walk as Walking
 from tag2mask.affinity.random_walk import random_walk
-from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import AffinityModel
 from tag2mask.errors import DataError, RunFolderError, WeightsError
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.background_threshold import against_background, with_background
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Walk

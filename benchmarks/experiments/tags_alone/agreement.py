@@ -19,12 +19,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import file_digest
 from tag2mask.artifacts.handles import IMPORTED, PseudoMaskFolder
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError
+from tag2mask.files.digests import file_digest
 
 MADE_BY = "model:agreement"
 Labels = NDArray[np.uint8]

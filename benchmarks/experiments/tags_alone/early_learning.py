@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 from torch import Tensor, nn
 
-from tag2mask.artifacts.files import file_digest
 from tag2mask.artifacts.handles import (
     IMPORTED,
     CamModel,
@@ -50,6 +49,7 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.data.splits import SPLITS
+from tag2mask.files.digests import file_digest
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.nn.mean import Mean
 from tag2mask.recipe.loading import load_recipe

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from tag2mask.ablation.scores import Resampled
-from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import (
     AnyMaps,
     CamMaps,
@@ -25,6 +24,7 @@ from tag2mask.data.index import Sample, group_of, read_mask_paths
 from tag2mask.errors import Tag2MaskError
 from tag2mask.evaluation.records import EvaluationScores
 from tag2mask.evaluation.resampled import ResampledMiou, read_resampled
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.confusion import Float64, Int64

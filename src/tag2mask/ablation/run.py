@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from tag2mask.ablation.table import AblationTable
 from tag2mask.ablation.trials import Trial, execution_order, list_trials
-from tag2mask.artifacts.files import atomic_write, check_run_outside_data, write_json, write_text
 from tag2mask.artifacts.handles import (
     AffinityModel,
     CamModel,
@@ -27,6 +26,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.manifest import MANIFEST
+from tag2mask.artifacts.placement import check_run_outside_data
 from tag2mask.errors import (
     DataChangedError,
     DataError,
@@ -36,6 +36,8 @@ from tag2mask.errors import (
     WeightsError,
 )
 from tag2mask.evaluation.left_out import check_left_out_file
+from tag2mask.files.atomic import atomic_write, write_text
+from tag2mask.files.json_file import write_json
 from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_late_networks
 from tag2mask.pipeline.run import start_runtime

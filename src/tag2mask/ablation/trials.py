@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from tag2mask.ablation.table import AblationRow, AblationTable, Measure, row_options, row_recipe
-from tag2mask.artifacts.files import check_run_outside_data
 from tag2mask.artifacts.handles import CamModel, Handle, ReportPage
 from tag2mask.artifacts.identity import folder_status, identity_of
+from tag2mask.artifacts.placement import check_run_outside_data
 from tag2mask.errors import RecipeError
 from tag2mask.pipeline.estimates import sampled_sizes, step_costs
 from tag2mask.pipeline.status import section_of, steps_of

@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tag2mask.affinity.labels import agreed_labels
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.items import item_path
 from tag2mask.classes import IGNORE
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 
 Float32 = npt.NDArray[np.float32]
 

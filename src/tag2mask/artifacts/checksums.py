@@ -6,13 +6,10 @@ from elsewhere, isn't checked.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
-from tag2mask.artifacts.files import digest, file_digest
-from tag2mask.artifacts.walking import files_under
 from tag2mask.errors import RunFolderError, WeightsError
+from tag2mask.files.digests import digest
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
 """Suffixes of the model files that steps write."""
@@ -43,18 +40,3 @@ def check_model_file(file: Path) -> None:
             where=file,
             fix=f"Put the file back, or run {found.step} again with --redo.",
         )
-
-
-def content_digest(places: Iterable[Path]) -> str:
-    """Return the sha256 (hex) of the content of files, and of all files below folders.
-
-    Raises:
-        RunFolderError: no permission to read one.
-    """
-    total = hashlib.sha256()
-    for place in places:
-        inside = place.is_dir()
-        for name in files_under(place) if inside else [place.name] * place.is_file():
-            file = place / name if inside else place
-            total.update(f"{name}\0{file_digest(file)}\n".encode("utf-8", "surrogateescape"))
-    return total.hexdigest()

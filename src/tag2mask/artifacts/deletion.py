@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tag2mask.artifacts.files import readable_os_errors, write_json
 from tag2mask.artifacts.handles import Handle
 from tag2mask.artifacts.identity import DELETED
-from tag2mask.artifacts.lock import LOCK, folder_lock
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, read_identity
 from tag2mask.errors import RunFolderError
+from tag2mask.files.json_file import write_json
+from tag2mask.files.lock import LOCK, folder_lock
+from tag2mask.files.os_errors import readable_os_errors
 
 
 def recorded_seconds(folders: Sequence[tuple[type[Handle], Path]]) -> dict[str, float]:

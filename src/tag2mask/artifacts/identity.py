@@ -20,7 +20,6 @@ from tag2mask.artifacts.differences import (
     short_fingerprint,
     source_differences,
 )
-from tag2mask.artifacts.files import digest
 from tag2mask.artifacts.handles import (
     IMPORTED,
     STEPS,
@@ -32,8 +31,9 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
 from tag2mask.artifacts.module_source import source_inputs
 from tag2mask.artifacts.section_values import deciding_values, own_modules, plain_values
-from tag2mask.artifacts.split import SPLIT
+from tag2mask.artifacts.sub_folders import SUB_FOLDERS
 from tag2mask.errors import RunFolderError
+from tag2mask.files.digests import digest
 
 DELETED = "deleted"
 """Identity of a folder whose deletion has begun."""
@@ -124,7 +124,7 @@ def is_being_deleted(folder: Path) -> bool:
 def holds_work(folder: Path) -> bool:
     """Return whether a step wrote more than its first records into a folder."""
     return folder.is_dir() and any(
-        holds_work(entry) if entry.is_dir() else entry.name not in (STARTED, SPLIT)
+        holds_work(entry) if entry.is_dir() else entry.name not in (STARTED, SUB_FOLDERS)
         for entry in folder.iterdir()
         if not entry.name.startswith(".")
     )

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
 
-from tag2mask.artifacts.split import split_folder
+from tag2mask.artifacts.sub_folders import folder_of
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.errors import RunFolderError
 
@@ -51,7 +51,7 @@ def item_path(folder: Path, item: str, suffix: str) -> Path:
     Raises:
         RunFolderError: the id would lead out of the folder.
     """
-    return split_folder(folder, _checked(folder, item)) / f"{item}{suffix}"
+    return folder_of(folder, _checked(folder, item)) / f"{item}{suffix}"
 
 
 def named_path(folder: Path, item: str, suffix: str) -> Path:

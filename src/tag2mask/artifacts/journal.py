@@ -18,9 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tag2mask.artifacts.files import file_digest, readable_os_errors
 from tag2mask.artifacts.items import checked_id
-from tag2mask.artifacts.links import open_itself
+from tag2mask.files.digests import file_digest
+from tag2mask.files.links import open_itself
+from tag2mask.files.os_errors import readable_os_errors
 from tag2mask.text.json_text import parse_json
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
-from tag2mask.artifacts.files import read_json
 from tag2mask.errors import MissingFileError, RunFolderError
+from tag2mask.files.json_file import read_json
 
 MANIFEST = "manifest.json"
 STARTED = "started.json"

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tag2mask.artifacts.deletion import check_removable
-from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.artifacts.handles import Handle
 from tag2mask.artifacts.identity import DELETED, holds_work
-from tag2mask.artifacts.lock import LOCK, folder_lock
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, Manifest, read_identity
 from tag2mask.errors import FolderInUseError
+from tag2mask.files.lock import LOCK, folder_lock
+from tag2mask.files.os_errors import readable_os_errors
 
 KEPT = ".before-redo"
 """Holds the earlier files of a step that is being repeated."""

@@ -28,11 +28,6 @@ from pydantic import BaseModel
 
 from tag2mask.artifacts.checksums import model_checksums
 from tag2mask.artifacts.deletion import check_not_foreign, remove_step_folder
-from tag2mask.artifacts.files import (
-    readable_os_errors,
-    remove_temporary_files,
-    write_json,
-)
 from tag2mask.artifacts.handles import Handle, HandleT, missing_files
 from tag2mask.artifacts.identity import (
     DELETED,
@@ -42,11 +37,14 @@ from tag2mask.artifacts.identity import (
     is_being_deleted,
 )
 from tag2mask.artifacts.journal import Journal
-from tag2mask.artifacts.links import check_no_linked_folders
-from tag2mask.artifacts.lock import folder_lock
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, Identity, Manifest, read_identity
 from tag2mask.artifacts.redo import delete_kept, put_back_moved
 from tag2mask.errors import FolderInUseError, RunFolderError
+from tag2mask.files.atomic import remove_temporary_files
+from tag2mask.files.json_file import write_json
+from tag2mask.files.links import check_no_linked_folders
+from tag2mask.files.lock import folder_lock
+from tag2mask.files.os_errors import readable_os_errors
 from tag2mask.version import __version__
 
 RANK_ZERO_SECONDS = 3600.0

@@ -105,7 +105,7 @@ def _explain(error: Exception) -> None:
     Raises:
         typer.Exit: after printing the message.
     """
-    from tag2mask.artifacts.files import os_error_text
+    from tag2mask.files.os_errors import os_error_text
 
     if isinstance(error, Tag2MaskError):
         _fail(str(error), error)

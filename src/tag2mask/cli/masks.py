@@ -271,8 +271,8 @@ def score(
     ] = None,
 ) -> None:
     """Score masks against true masks: mIoU, precision, recall and boundary IoU by class."""
-    from tag2mask.artifacts.output_file import check_output_file
     from tag2mask.cli.console import print_text
+    from tag2mask.files.output_file import check_output_file
     from tag2mask.steps.mask_exchange.score import (
         comparison_table,
         plot_comparison,

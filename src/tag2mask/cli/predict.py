@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tag2mask.artifacts.handles import Export, Predictions
-from tag2mask.artifacts.lock import folder_lock
-from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
     Out,
@@ -26,6 +24,8 @@ from tag2mask.cli.options import (
     run_recipe_or_default,
     start_runtime,
 )
+from tag2mask.files.lock import folder_lock
+from tag2mask.files.replacement import replaced_folder
 from tag2mask.runtime.launcher import find_launch, is_first_process
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ def predict(
     yes: Yes = False,
 ) -> None:
     """Predict masks of photos with a trained network; needs no tags."""
-    from tag2mask.artifacts.files import digest
     from tag2mask.cli.console import show_left_out, show_understood
     from tag2mask.cli.interrupts import stop_on_terminate
     from tag2mask.data.checks.understood import understood_photos
     from tag2mask.data.remote.addresses import is_remote
     from tag2mask.data.remote.listing import list_given_photos, read_photo_list
+    from tag2mask.files.digests import digest
     from tag2mask.runtime.ranks import OneProcess
     from tag2mask.segmentation.loading import (
         is_onnx,

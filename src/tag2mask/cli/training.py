@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from tag2mask.artifacts.files import check_start_outside
 from tag2mask.artifacts.handles import (
     AffinityLabels,
     AffinityModel,
@@ -16,6 +15,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     SegmenterModel,
 )
+from tag2mask.artifacts.placement import check_start_outside
 from tag2mask.cli.options import (
     AllowModules,
     Out,

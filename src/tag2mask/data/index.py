@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from tag2mask.artifacts.files import atomic_write, read_json, write_json
 from tag2mask.artifacts.items import checked_id
 from tag2mask.classes import MAX_CLASSES, UNPRINTABLE, ClassSet, classes_in
 from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.files.atomic import atomic_write
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.text.json_text import parse_json
 
 

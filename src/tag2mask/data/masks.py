@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.frames import has_more_images
 from tag2mask.data.decoding.strips import STRIP_PIXELS, strips
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.formats.pixels.opening import opened_image
 from tag2mask.formats.pixels.palette_image import palette_image
 from tag2mask.formats.pixels.stored_values import load_values

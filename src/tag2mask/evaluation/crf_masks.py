@@ -25,7 +25,7 @@ from tag2mask.evaluation.records import CRF_MASKS
 from tag2mask.maps.background_threshold import with_background
 from tag2mask.maps.calibration import derived_alpha
 from tag2mask.maps.mapped_photos import MappedPhotos
-from tag2mask.runtime.ranks import share_split
+from tag2mask.runtime.ranks import share_sub_folders
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 
@@ -66,7 +66,7 @@ class CrfMasks:
         path_of = partial(crf_mask_path, step.path)
         step.journal.drop_missing({sample.id for sample in samples}, lambda gone: [path_of(gone)])
         begun = not step.journal.is_empty()
-        share_split(step.path, (sample.id for sample in samples), runtime, begun=begun)
+        share_sub_folders(step.path, (sample.id for sample in samples), runtime, begun=begun)
         runtime.gather_results(lambda: self._make_share(step, samples, runtime))
 
     def _make_share(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:

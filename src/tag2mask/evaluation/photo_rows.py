@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from tag2mask.artifacts.files import atomic_write, temporary_path
-from tag2mask.artifacts.links import open_itself
+from tag2mask.files.atomic import atomic_write, temporary_path
+from tag2mask.files.links import open_itself
 
 Row = dict[str, Any]
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tag2mask.artifacts.files import digest, read_json
 from tag2mask.artifacts.items import checked_id, item_path
 from tag2mask.data.corrections.folder import ASKED, Corrections
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import RunFolderError, counted
+from tag2mask.files.digests import digest
+from tag2mask.files.json_file import read_json
 from tag2mask.metrics.bootstrap import Interval, ResampledTallies, percentile_interval
 from tag2mask.metrics.confusion import Confusion
 

@@ -27,9 +27,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE, ClassSet
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.formats.annotations import (
     AnnotatedPhoto,
     ExportResult,

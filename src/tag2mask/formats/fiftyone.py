@@ -20,10 +20,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tag2mask.artifacts.files import write_text
 from tag2mask.artifacts.items import path_problem
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import write_text
 from tag2mask.formats.annotations import (
     IGNORE_LABEL,
     AnnotatedPhoto,

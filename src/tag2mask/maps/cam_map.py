@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.formats.pixels.opening import MAX_PIXELS
 from tag2mask.maps.npz_arrays import NpzArrays
 

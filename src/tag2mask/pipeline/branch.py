@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tag2mask.artifacts.files import make_folder, readable_os_errors
 from tag2mask.artifacts.handles import Handle, ReportPage
 from tag2mask.artifacts.manifest import read_identity
 from tag2mask.errors import RunFolderError
+from tag2mask.files.os_errors import make_folder, readable_os_errors
 from tag2mask.pipeline.status import (
     RECIPE,
     folder_states,

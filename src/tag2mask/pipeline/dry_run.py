@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tag2mask.artifacts.files import check_run_outside_data
 from tag2mask.artifacts.handles import (
     MODELS,
     Evaluation,
     PreparedData,
     ReportPage,
 )
+from tag2mask.artifacts.placement import check_run_outside_data
 from tag2mask.errors import (
     DataChangedError,
     DataError,

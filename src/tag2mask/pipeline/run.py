@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.files import check_run_outside_data, write_text
 from tag2mask.artifacts.handles import Handle, PreparedData, ReportPage
 from tag2mask.artifacts.identity import folder_status
-from tag2mask.artifacts.lock import folder_lock, is_read_only
 from tag2mask.artifacts.manifest import read_identity
+from tag2mask.artifacts.placement import check_run_outside_data
 from tag2mask.artifacts.redo import delete_kept, redone_steps
+from tag2mask.files.atomic import write_text
+from tag2mask.files.lock import folder_lock, is_read_only
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun
 from tag2mask.pipeline.corrections import step_to_redo
 from tag2mask.pipeline.method import run_steps

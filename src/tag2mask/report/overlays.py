@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import BACKGROUND, IGNORE
+from tag2mask.files.atomic import atomic_write
 
 RgbColor = tuple[int, int, int]
 OVERLAY_SIDE = 1600

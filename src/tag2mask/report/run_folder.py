@@ -15,7 +15,6 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.handles import (
     IMPORTED,
     MODELS,
@@ -37,6 +36,7 @@ from tag2mask.data.corrections.folder import (
 )
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.records import EvaluationScores, scores_from_json
+from tag2mask.files.json_file import read_json
 from tag2mask.text.yaml_text import parse_yaml
 from tag2mask.training.log import LOSSES, numeric_rows, read_rows
 

@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel
 from tag2mask.artifacts.items import checked_id
 from tag2mask.data.corrections.decisions import VERDICTS
 from tag2mask.data.corrections.folder import ASKED, NO_CORRECTIONS, Corrections
 from tag2mask.errors import RunFolderError, counted
 from tag2mask.evaluation.random_looks import damaged_list, not_decided, read_samples
+from tag2mask.files.atomic import write_text
+from tag2mask.files.json_file import read_json, write_json
 from tag2mask.review.facility_location import cosine_similarity, facility_location
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto, open_review
 from tag2mask.review.order import Gain, gains, training_photos

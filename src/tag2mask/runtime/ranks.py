@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from tag2mask.artifacts.split import decide_split, use_split
+from tag2mask.artifacts.sub_folders import decide_sub_folders, use_sub_folders
 from tag2mask.errors import Tag2MaskError
 from tag2mask.runtime.progress import ProgressBar
 
@@ -86,7 +86,7 @@ class OneProcess:
         return ProgressBar(total, description, done=done, only_if_long=only_if_long)
 
 
-def share_split(step: Path, ids: Iterable[str], ranks: Ranks, *, begun: bool) -> None:
+def share_sub_folders(step: Path, ids: Iterable[str], ranks: Ranks, *, begun: bool) -> None:
     """Decide on rank 0 whether a step's folders are split, for all ranks; they wait for each other.
 
     Args:
@@ -96,9 +96,9 @@ def share_split(step: Path, ids: Iterable[str], ranks: Ranks, *, begun: bool) ->
         begun: whether rank 0 found photos that were written before.
 
     Raises:
-        RunFolderError: on all ranks, as `decide_split`.
+        RunFolderError: on all ranks, as `decide_sub_folders`.
     """
     decided = ranks.gather_results(
-        lambda: decide_split(step, ids, begun=begun) if ranks.rank == 0 else 0
+        lambda: decide_sub_folders(step, ids, begun=begun) if ranks.rank == 0 else 0
     )
-    use_split(step, decided[0])
+    use_sub_folders(step, decided[0])

@@ -17,7 +17,6 @@ import numpy as np
 
 from tag2mask.affinity.labels import agreed_labels, label_path
 from tag2mask.affinity.marginals import marginals_path, write_marginals
-from tag2mask.artifacts.files import digest
 from tag2mask.artifacts.handles import (
     AffinityLabels,
     AnyMaps,
@@ -32,6 +31,7 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
+from tag2mask.files.digests import digest
 from tag2mask.maps.background_threshold import with_background
 from tag2mask.maps.calibration import (
     BackgroundThreshold,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tag2mask.artifacts.files import write_text
 from tag2mask.errors import RunFolderError
+from tag2mask.files.atomic import write_text
 from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import open_runs
 from tag2mask.report.sections.comparison import comparison_sections

@@ -16,7 +16,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tag2mask.artifacts.files import atomic_write, write_json, write_text
 from tag2mask.artifacts.handles import (
     MASKS_MADE_BY,
     AnyMaps,
@@ -52,6 +51,8 @@ from tag2mask.evaluation.records import (
 from tag2mask.evaluation.split_scores import split_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
+from tag2mask.files.atomic import atomic_write, write_text
+from tag2mask.files.json_file import write_json
 from tag2mask.maps.calibration import CALIBRATED_ON
 from tag2mask.maps.mapped_photos import (
     MappedPhotos,

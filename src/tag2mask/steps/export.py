@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tag2mask.artifacts.files import atomic_write, digest, write_json, write_text
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
     UNDERSTOOD,
@@ -34,6 +33,9 @@ from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import data_root
 from tag2mask.errors import DataError, ExportError
+from tag2mask.files.atomic import atomic_write, write_text
+from tag2mask.files.digests import digest
+from tag2mask.files.json_file import write_json
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import Predict
 from tag2mask.report.model_card import (

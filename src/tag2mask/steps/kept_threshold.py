@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import PreparedData, WalkedMaps
 from tag2mask.artifacts.manifest import read_record
 from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import masks_fingerprint
 from tag2mask.errors import RecipeError, nearest_hint
+from tag2mask.files.json_file import write_json
 from tag2mask.maps.calibration import (
     WALKED_THRESHOLD,
     BackgroundThreshold,

@@ -21,10 +21,10 @@ from functools import partial
 from pathlib import Path
 
 from tag2mask.artifacts.deletion import remove_step_folder
-from tag2mask.artifacts.files import check_run_outside_data, write_json
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.items import named_path
 from tag2mask.artifacts.manifest import Manifest
+from tag2mask.artifacts.placement import check_run_outside_data
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.corrections.folder import CORRECTIONS, copy_corrections
 from tag2mask.data.index import (
@@ -41,6 +41,7 @@ from tag2mask.data.prepare.measure import DRAWN_FOLDER
 from tag2mask.data.prepare.plan import PreparePlan, plan_prepare
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError
+from tag2mask.files.json_file import write_json
 from tag2mask.recipe.sections import Prepare
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map

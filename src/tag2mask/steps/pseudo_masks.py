@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tag2mask.artifacts.files import write_text
 from tag2mask.artifacts.handles import (
     CLASS_THRESHOLDS,
     WALKED_MAPS,
@@ -36,6 +35,7 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import write_text
 from tag2mask.maps.background_threshold import labels_from_scores, with_background
 from tag2mask.maps.calibration import (
     CALIBRATED_ON,

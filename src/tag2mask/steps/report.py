@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tag2mask.artifacts.deletion import remove_step_folder
-from tag2mask.artifacts.files import write_text
 from tag2mask.artifacts.handles import Handle, PreparedData, ReportPage
 from tag2mask.artifacts.identity import identity_of
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import data_root, read_classes, read_index
 from tag2mask.data.splits import SPLITS
+from tag2mask.files.atomic import write_text
 from tag2mask.recipe.sections import Report
 from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import RunFolder, open_runs

@@ -26,7 +26,6 @@ from tag2mask.affinity.network import (
     load_affinity_net,
     save_affinity_net,
 )
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
     WITHOUT_SURE_PIXELS,
@@ -40,6 +39,7 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.corrections.folder import CORRECTIONS
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, in_section
+from tag2mask.files.atomic import atomic_write
 from tag2mask.nn.backbones.build import found_stride
 from tag2mask.recipe.training import TrainAffinity, weight_file
 from tag2mask.runtime.session import Runtime

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, FolderInUseError, WeightsError, in_section
+from tag2mask.files.atomic import atomic_write
 from tag2mask.nn.backbones.build import found_stride
 from tag2mask.nn.class_matching import (
     ClassMatch,

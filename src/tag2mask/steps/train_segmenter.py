@@ -16,7 +16,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
     IMPORTED,
     MASKS_MADE_BY,
@@ -35,6 +34,7 @@ from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import Sample, masks_fingerprint, read_classes
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError, in_section
+from tag2mask.files.atomic import atomic_write
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.labels import (

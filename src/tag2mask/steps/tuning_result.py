@@ -10,9 +10,10 @@ import yaml
 from pydantic import Field
 
 from tag2mask.affinity.tuning import TunedWalk, WalkGrid, WalkSetting
-from tag2mask.artifacts.files import write_json, write_text
 from tag2mask.artifacts.handles import Tuning
 from tag2mask.artifacts.manifest import read_record
+from tag2mask.files.atomic import write_text
+from tag2mask.files.json_file import write_json
 from tag2mask.metrics.confusion import Float64
 from tag2mask.recipe.sections import Walk
 from tag2mask.text.csv_text import csv_text

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import WeightsError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.nn.torch_file import read_torch_file
 from tag2mask.nn.weights import load_into
 

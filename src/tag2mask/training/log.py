@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.files import atomic_write, readable_os_errors
+from tag2mask.files.atomic import atomic_write
+from tag2mask.files.os_errors import readable_os_errors
 from tag2mask.text.csv_text import spreadsheet_text
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ import unicodedata
 import pytest
 from data_folders import coco_annotation, write_coco, write_photo, write_tag_table
 
-from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.manifest import STARTED, Identity
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.coco.reader import read_coco
 from tag2mask.data.layouts.csv_table import read_csv
 from tag2mask.data.layouts.voc.reader import read_voc
 from tag2mask.errors import DataError
+from tag2mask.files.json_file import write_json
 
 _NFC, _NFD = (unicodedata.normalize(form, "M\u00fcller 1.jpg") for form in ("NFC", "NFD"))
 

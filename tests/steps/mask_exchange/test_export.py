@@ -10,9 +10,9 @@ from mask_folders import random_masks, write_images, write_step
 from PIL import Image
 
 from small_runs import NAMES
-from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.files.replacement import replaced_folder
 from tag2mask.formats.annotations import ExportResult
 from tag2mask.steps.mask_exchange.export import export_masks
 from tag2mask.steps.mask_exchange.sources import open_masks

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.artifacts.items import checked_id
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.errors import DataError
+from tag2mask.files.os_errors import readable_os_errors
 from tag2mask.text.json_text import parse_json
 
 DECISIONS = "decisions.jsonl"

@@ -9,14 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tag2mask.artifacts.files import (
-    digest,
-    make_folder,
-    read_json,
-    readable_os_errors,
-    write_bytes,
-    write_json,
-)
 from tag2mask.artifacts.items import named_path
 from tag2mask.classes import ClassSet, classes_in
 from tag2mask.data.corrections.decisions import (
@@ -29,6 +21,10 @@ from tag2mask.data.corrections.decisions import (
 from tag2mask.data.index import read_index
 from tag2mask.data.splits import Split
 from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
+from tag2mask.files.atomic import write_bytes
+from tag2mask.files.digests import digest
+from tag2mask.files.json_file import read_json, write_json
+from tag2mask.files.os_errors import make_folder, readable_os_errors
 
 CORRECTIONS = "corrections"
 """Name of the folder in a run, and of the copy in ``prepare/`` that the steps read."""

@@ -15,15 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import (
-    digest,
-    make_folder,
-    readable_os_errors,
-    write_bytes,
-    write_json,
-)
-from tag2mask.artifacts.links import check_no_linked_folders, open_itself
-from tag2mask.artifacts.lock import folder_lock
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.check import check_same_classes
 from tag2mask.data.corrections.decisions import (
@@ -35,6 +26,12 @@ from tag2mask.data.corrections.decisions import (
 )
 from tag2mask.data.corrections.folder import CLASSES, Corrections, recorded_classes
 from tag2mask.errors import Tag2MaskError
+from tag2mask.files.atomic import write_bytes
+from tag2mask.files.digests import digest
+from tag2mask.files.json_file import write_json
+from tag2mask.files.links import check_no_linked_folders, open_itself
+from tag2mask.files.lock import folder_lock
+from tag2mask.files.os_errors import make_folder, readable_os_errors
 from tag2mask.formats.pixels.palette_image import palette_image
 
 

@@ -22,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from tag2mask.artifacts.files import readable_os_errors, write_json, write_text
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.data.demo.objects import backgrounds, object_cutouts
 from tag2mask.data.masks import write_mask
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import write_text
+from tag2mask.files.json_file import write_json
+from tag2mask.files.os_errors import readable_os_errors
 
 _PARAMETERS = "demo.json"
 _VERSION = 1

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, read_identity
-from tag2mask.artifacts.walking import Around, Visits
 from tag2mask.classes import name_kind
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, InventoryEntry
@@ -24,6 +22,8 @@ from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.splits import Split
 from tag2mask.errors import DataError, RunFolderError, counted, first_few
+from tag2mask.files.json_file import read_json
+from tag2mask.files.walking import Around, Visits
 from tag2mask.formats.text_files.text_lines import read_lines
 
 MASK_FOLDER = "masks"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tag2mask.artifacts.items import named_path
-from tag2mask.artifacts.split import digits_for, sub_folder
+from tag2mask.artifacts.sub_folders import digits_for, sub_folder
 from tag2mask.data.checks.data_folder import PHOTOS_PER_BLOCK, with_progress
 from tag2mask.data.checks.masks import mask_problems, outline_misfit, read_checked_mask
 from tag2mask.data.checks.photo_doubts import photo_doubts

@@ -6,11 +6,12 @@ import csv
 import io
 from collections.abc import Sequence
 
-from tag2mask.artifacts.files import link_or_copy, readable_os_errors, write_text
 from tag2mask.data.layouts.listing import CLASS_LIST
 from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
 from tag2mask.data.table_import.existing import HEADER
 from tag2mask.data.table_import.plan import TAG_MARK, ImportPlan
+from tag2mask.files.atomic import link_or_copy, write_text
+from tag2mask.files.os_errors import readable_os_errors
 
 
 def write_imports(plans: Sequence[ImportPlan], *, copy: bool = False) -> int:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE, ClassSet
+from tag2mask.files.atomic import atomic_write
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
 from tag2mask.formats.pixels.parts import mask_parts
 from tag2mask.formats.pixels.polygons import mask_polygons

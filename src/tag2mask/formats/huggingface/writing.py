@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from tag2mask.artifacts.files import atomic_write, write_text
 from tag2mask.classes import ClassSet
+from tag2mask.files.atomic import atomic_write, write_text
 from tag2mask.formats.annotations import PHOTO_ID, ExportResult, MaskedPhoto
 from tag2mask.formats.huggingface.reading import CLASSES, FILE, MASK, METADATA
 from tag2mask.formats.photo_names import stem_path

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError
+from tag2mask.files.regular_file import open_regular
 from tag2mask.formats.annotations import AnnotatedPhoto, Region, score_of
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo

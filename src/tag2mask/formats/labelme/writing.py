@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tag2mask.artifacts.files import write_json
 from tag2mask.classes import IGNORE, ClassSet
+from tag2mask.files.json_file import write_json
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
 from tag2mask.formats.pixels.parts import mask_parts
 from tag2mask.formats.pixels.polygons import mask_polygons

@@ -17,8 +17,8 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from tag2mask.artifacts.files import atomic_write, write_text
 from tag2mask.classes import IGNORE, ClassSet, mask_id
+from tag2mask.files.atomic import atomic_write, write_text
 from tag2mask.formats.annotations import PHOTO_ID, ExportResult, MaskedPhoto
 from tag2mask.formats.labelstudio.brush_rle import encode_brush
 

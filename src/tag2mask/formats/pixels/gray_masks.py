@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.formats.annotations import MaskedPhoto, Region
 from tag2mask.formats.photo_names import stem_path
 from tag2mask.formats.pixels.opening import opened_image

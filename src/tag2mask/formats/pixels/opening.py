@@ -18,8 +18,8 @@ from typing import BinaryIO
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from tag2mask.artifacts.regular_file import SpecialFileError, open_regular
 from tag2mask.errors import DataError, DeviceError, Tag2MaskError
+from tag2mask.files.regular_file import SpecialFileError, open_regular
 from tag2mask.formats.pixels.tiff import describe_tiff, misread_planes
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF")

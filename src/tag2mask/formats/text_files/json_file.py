@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError
+from tag2mask.files.regular_file import open_regular
 from tag2mask.formats.text_files.readable import readable
 from tag2mask.text.json_text import parse_json
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tag2mask.artifacts.regular_file import open_regular
+from tag2mask.files.regular_file import open_regular
 
 _BLOCK = 1 << 22
 _SPACE = " \t\n\r"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError
+from tag2mask.files.regular_file import open_regular
 from tag2mask.formats.text_files.readable import readable
 
 _FIX = "Save it as UTF-8."

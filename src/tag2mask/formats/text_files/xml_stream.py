@@ -14,8 +14,8 @@ from typing import IO
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.errors import DataError
+from tag2mask.files.regular_file import open_regular
 
 MOST_DEPTH = 50
 """The most elements inside each other; the formats that are read have at most 6."""

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tag2mask.artifacts.files import write_text
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import write_text
 from tag2mask.formats.annotations import label_text
 from tag2mask.formats.photo_names import PhotoNames, files_below, is_folder, stem_path
 from tag2mask.formats.text_files.readable import readable

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import write_bytes
 from tag2mask.classes import IGNORE, ClassSet, tag_id_of_mask
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import write_bytes
 from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region, SizeOf
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo

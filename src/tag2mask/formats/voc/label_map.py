@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tag2mask.artifacts.files import write_text
 from tag2mask.classes import IGNORE, VOC_NAMES, ClassSet, name_kind
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import write_text
 from tag2mask.formats.text_files.text_lines import read_lines
 
 LABEL_MAP = "labelmap.txt"

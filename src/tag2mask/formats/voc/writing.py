@@ -9,9 +9,9 @@ from typing import IO, Literal
 
 import numpy as np
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
 from tag2mask.formats.pixels.gray_masks import save_png
 from tag2mask.formats.pixels.palette_image import palette_image

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.items import item_path
 from tag2mask.data.corrections.decisions import DECISIONS, Decision
@@ -17,6 +16,7 @@ from tag2mask.data.corrections.writing import CorrectionsWriter, open_correction
 from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.masks import read_mask
 from tag2mask.data.splits import SPLITS
+from tag2mask.files.os_errors import readable_os_errors
 from tag2mask.steps.mask_exchange.importing import ImportOptions, import_masks
 from tag2mask.steps.mask_exchange.readers import MaskFiles
 

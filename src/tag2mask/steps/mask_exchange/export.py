@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import link_or_copy, write_json
-from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.errors import ProblemsError, RunFolderError
+from tag2mask.files.atomic import link_or_copy
+from tag2mask.files.json_file import write_json
+from tag2mask.files.replacement import replaced_folder
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map

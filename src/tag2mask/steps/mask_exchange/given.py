@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tag2mask.artifacts.handles import PseudoMaskFolder
 from tag2mask.artifacts.items import SkippedItems, item_path
-from tag2mask.artifacts.split import is_split
+from tag2mask.artifacts.sub_folders import has_sub_folders
 from tag2mask.data.images import image_size
 from tag2mask.data.inventory import Inventory
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted, first_few
@@ -66,7 +66,7 @@ def unused_masks_warnings(folder: Path, inventory: Inventory) -> tuple[str, ...]
     """Return a warning of masks whose photos the data lacks, if there are any."""
     place = open_given_masks(folder).path / "masks"
     ids = {entry.id for entry in inventory.entries}
-    places = place.glob("*/") if is_split(place.parent) else [place]
+    places = place.glob("*/") if has_sub_folders(place.parent) else [place]
     found = (
         path.relative_to(inner).with_suffix("").as_posix()
         for inner in places

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tag2mask.artifacts.deletion import remove_step_folder
-from tag2mask.artifacts.files import file_digest
 from tag2mask.artifacts.handles import IMPORTED, PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
-from tag2mask.artifacts.split import decide_split, use_split
 from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.artifacts.sub_folders import decide_sub_folders, use_sub_folders
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id, tag_id_of_mask
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import write_mask
@@ -31,6 +30,7 @@ from tag2mask.errors import (
     first_few,
     nearest_hint,
 )
+from tag2mask.files.digests import file_digest
 from tag2mask.formats.annotations import Region
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.steps.mask_exchange.import_counts import ImportCounts
@@ -85,7 +85,9 @@ def import_masks(
     with _import_folder(out, options, inputs, data) as step:
         if step.complete:
             return step.handle
-        use_split(out, decide_split(out, found.times, begun=not step.journal.is_empty()))
+        use_sub_folders(
+            out, decide_sub_folders(out, found.times, begun=not step.journal.is_empty())
+        )
         counts = _write_masks(files, photos, found, options, step)
         return step.finish(
             counts={"photos": len(found.times), "regions": counts.regions},

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tag2mask.artifacts.checksums import content_digest
 from tag2mask.artifacts.manifest import read_identity
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.layouts.tools.cvat import cvat_files
 from tag2mask.data.layouts.tools.labelme import is_labelme_folder
 from tag2mask.errors import DataError
+from tag2mask.files.digests import content_digest
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, SizeOf
 from tag2mask.formats.binary import is_binary, read_binary
 from tag2mask.formats.coco.reading import read_coco

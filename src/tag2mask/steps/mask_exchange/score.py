@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tag2mask.artifacts.files import atomic_write, write_json
 from tag2mask.classes import IGNORE, ClassSet
 from tag2mask.errors import DataError, ProblemsError, first_few
 from tag2mask.evaluation.counts import MaskCounts, ResampledMasks
@@ -17,6 +16,8 @@ from tag2mask.evaluation.records import MaskScores
 from tag2mask.evaluation.scores import mask_scores, none_if_nan
 from tag2mask.evaluation.tables import class_table, markdown_table
 from tag2mask.evaluation.wording import percent, percent_with_interval
+from tag2mask.files.atomic import atomic_write
+from tag2mask.files.json_file import write_json
 from tag2mask.metrics.confusion import Int64
 from tag2mask.report.plot_figure import save_png
 from tag2mask.report.plots import Dot, dot_figure

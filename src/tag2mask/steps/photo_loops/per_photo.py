@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from tag2mask.artifacts.files import file_digest
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.journal import replaced_items
@@ -22,8 +21,9 @@ from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import read_index
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError, counted, or_skipped
+from tag2mask.files.digests import file_digest
 from tag2mask.runtime.progress import ProgressBar
-from tag2mask.runtime.ranks import OneProcess, Ranks, share_split
+from tag2mask.runtime.ranks import OneProcess, Ranks, share_sub_folders
 
 LARGE_PIXELS = 64_000_000
 """Photos with more pixels are read one at a time, as they take hundreds of MB each."""
@@ -155,7 +155,7 @@ class PhotoOutputs(Generic[PhotoT]):
         """
         # No rank may record a photo before all have read the journal.
         begun = not self.step.journal.is_empty()
-        share_split(self.step.path, (photo.id for photo in photos), ranks, begun=begun)
+        share_sub_folders(self.step.path, (photo.id for photo in photos), ranks, begun=begun)
         shares = ranks.gather_results(
             lambda: self._write_share(ranks.shard(photos), write, ranks, skip_bad)
         )

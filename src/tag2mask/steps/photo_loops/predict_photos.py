@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import Predictions
 from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import Step
@@ -22,6 +21,7 @@ from tag2mask.data.photo_files import PhotoFile
 from tag2mask.data.remote.downloads import Downloads, Fetched, downloads
 from tag2mask.data.remote.listing import GivenPhoto
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.recipe.sections import Predict
 from tag2mask.report.overlays import OVERLAY_SIDE, fitted, write_overlay
 from tag2mask.runtime.progress import ProgressBar

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import CamModel
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.nn.gradient_checkpointing import checkpoint_gradients
 from tag2mask.recipe.training import TrainCam, Views
 from tag2mask.report.overlays import cam_sheet

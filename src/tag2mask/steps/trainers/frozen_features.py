@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.items import SkippedItems, named_path
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.photo_input import PhotoInput

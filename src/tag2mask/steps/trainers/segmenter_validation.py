@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import MODEL_FILE
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
+from tag2mask.files.atomic import atomic_write
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.runtime.session import Runtime

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from tag2mask.artifacts.files import atomic_write, digest
 from tag2mask.artifacts.handles import MODEL_FILE, TrainedModel
 from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.files.atomic import atomic_write
+from tag2mask.files.digests import digest
 from tag2mask.nn.class_matching import ClassMatch
 from tag2mask.nn.gradient_checkpointing import can_checkpoint
 from tag2mask.recipe.train_segmenter import TrainSegmenter

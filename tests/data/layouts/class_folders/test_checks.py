@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from data_folders import write_array
 
-from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, Identity
 from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.class_folders.reader import read_folders
 from tag2mask.errors import DataError
+from tag2mask.files.json_file import write_json
 
 
 def _noise(path: Path, seed: int = 0) -> None:

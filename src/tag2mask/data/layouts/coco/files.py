@@ -6,10 +6,10 @@ import os
 import re
 from pathlib import Path
 
-from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.listing import subfolders
 from tag2mask.errors import DataError, first_few
+from tag2mask.files.regular_file import open_regular
 
 _MOST_FILES = 50
 """JSON files of a folder that are looked into."""

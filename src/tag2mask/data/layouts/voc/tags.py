@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.artifacts.regular_file import open_regular
 from tag2mask.data.inventory import DataProblem, SourceOptions
 from tag2mask.data.layouts.tables.tag_table import read_tag_table
 from tag2mask.data.layouts.voc.cls_labels import read_cls_labels
 from tag2mask.errors import DataError, counted, first_few
+from tag2mask.files.regular_file import open_regular
 from tag2mask.formats.voc.objects import read_objects
 
 PHOTO_FOLDER = "JPEGImages"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from small_runs import invoke, write_photos, write_recipe
-from tag2mask.artifacts import split
+from tag2mask.artifacts import sub_folders
 from tag2mask.artifacts.handles import Evaluation
 from tag2mask.artifacts.journal import recorded_items
 from tag2mask.pipeline.status import status
@@ -39,8 +39,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     result = invoke(*words, "--out", flat)
     assert result.exit_code == 0, result.output
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "MAX_ENTRIES", 3)
-        patch.setattr(split, "_WANTED_ENTRIES", 3)
+        patch.setattr(sub_folders, "MAX_ENTRIES", 3)
+        patch.setattr(sub_folders, "_WANTED_ENTRIES", 3)
         result = invoke(*words, "--out", parted)
         assert result.exit_code == 0, result.output
     return flat, parted
@@ -51,13 +51,13 @@ def test_the_files_are_the_same_in_sub_folders(runs: tuple[Path, Path]) -> None:
     for folder, suffix in FOLDERS:
         ids = recorded_items(flat / folder.partition("/")[0])
         assert ids and recorded_items(parted / folder.partition("/")[0]).keys() == ids.keys()
-        assert (parted / folder).parent.joinpath(split.SPLIT).is_file()
+        assert (parted / folder).parent.joinpath(sub_folders.SUB_FOLDERS).is_file()
         for item in ids:
             start = hashlib.sha256(item.encode()).hexdigest()[:1]
             one, other = flat / folder / item, parted / folder / start / item
             one, other = (path.with_name(f"{path.name}{suffix}") for path in (one, other))
             assert other.read_bytes() == one.read_bytes(), other
-    assert not list(flat.rglob(split.SPLIT))
+    assert not list(flat.rglob(sub_folders.SUB_FOLDERS))
 
 
 def test_scores_are_the_same_and_the_report_finds_all_pictures(runs: tuple[Path, Path]) -> None:
@@ -94,4 +94,4 @@ def test_masks_are_exported_and_given_to_other_runs(runs: tuple[Path, Path]) -> 
     words += ["--set", "pseudo_masks.confidence=true"]
     branched = invoke(*words, "--out", root / "branch")
     assert branched.exit_code == 0, branched.output
-    assert (root / "branch" / "walk" / split.SPLIT).is_file()
+    assert (root / "branch" / "walk" / sub_folders.SUB_FOLDERS).is_file()

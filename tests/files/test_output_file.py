@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tag2mask.artifacts.output_file import check_output_file
 from tag2mask.errors import RunFolderError
+from tag2mask.files.output_file import check_output_file
 
 
 def test_files_that_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from tag2mask.artifacts.files import make_folder, readable_os_errors
-from tag2mask.artifacts.links import open_itself
 from tag2mask.errors import FolderInUseError
+from tag2mask.files.links import open_itself
+from tag2mask.files.os_errors import make_folder, readable_os_errors
 
 LOCK = ".lock"
 _TRIES = 100

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tag2mask.artifacts.handles import CamMaps
-from tag2mask.artifacts.links import check_no_linked_folders, open_itself
 from tag2mask.artifacts.redo import put_back_moved, redone_folder
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
+from tag2mask.files.links import check_no_linked_folders, open_itself
 
 pytestmark = pytest.mark.smoke
 

@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from tag2mask.artifacts.files import readable_os_errors
+from tag2mask.files.os_errors import readable_os_errors
 
 
 def check_output_file(path: Path) -> None:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.errors import DataError
+from tag2mask.files.os_errors import readable_os_errors
 
 MAX_DEPTH = 100
 """Levels of folders that a walk enters; Python has a limit of its own, which is no clear error."""

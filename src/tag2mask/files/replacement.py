@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from tag2mask.artifacts.files import make_folder, readable_os_errors, temporary_path
-from tag2mask.artifacts.lock import folder_lock
 from tag2mask.errors import RunFolderError, Tag2MaskError
+from tag2mask.files.atomic import temporary_path
+from tag2mask.files.lock import folder_lock
+from tag2mask.files.os_errors import make_folder, readable_os_errors
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.errors import DataError, FolderInUseError, ProblemsError, RunFolderError
+from tag2mask.files.replacement import replaced_folder
 
 pytestmark = pytest.mark.smoke
 
@@ -90,7 +90,7 @@ def test_a_second_process_is_refused_and_deletes_nothing(tmp_path: Path) -> None
     out = write(tmp_path / "out", "first")
     script = (
         "import sys; from pathlib import Path\n"
-        "from tag2mask.artifacts.replacement import replaced_folder\n"
+        "from tag2mask.files.replacement import replaced_folder\n"
         f"with replaced_folder(Path({str(out)!r})) as new:\n"
         "    (new / 'a.txt').write_text('second')\n"
         "    print('at work', flush=True)\n"

@@ -1,45 +1,18 @@
-"""Files are written completely or not at all, and system errors become advice."""
+"""Errors of the system say what to do."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import re
 from pathlib import Path
 
 import pytest
 
-from tag2mask.artifacts.files import (
-    atomic_write,
-    digest,
-    os_error_text,
-    read_json,
-    readable_os_errors,
-    write_bytes,
-    write_json,
-)
 from tag2mask.errors import RunFolderError
-
-
-def test_atomic_write_replaces_completely_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "map.npz"
-    write_bytes(target, b"old")
-
-    def fail() -> None:
-        with atomic_write(target) as temporary:
-            assert temporary.parent == target.parent
-            assert temporary.suffix == ".npz"
-            temporary.write_bytes(b"half")
-            raise ValueError("stop")
-
-    with pytest.raises(ValueError, match="stop"):
-        fail()
-    assert target.read_bytes() == b"old"
-    write_bytes(target, b"new")
-    assert target.read_bytes() == b"new"
-    assert [path.name for path in target.parent.iterdir()] == ["map.npz"]
+from tag2mask.files.atomic import atomic_write
+from tag2mask.files.json_file import write_json
+from tag2mask.files.os_errors import os_error_text, readable_os_errors
 
 
 @pytest.mark.parametrize(
@@ -86,15 +59,6 @@ def test_a_real_full_disk_is_named() -> None:
         fail()
 
 
-def test_json_is_plain(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"x": [1.5, float("inf"), (1, 2)], "name": "é"})
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert json.loads(text) == {"x": [1.5, None, [1, 2]], "name": "é"}
-    assert "é" in text
-    with pytest.raises(RunFolderError, match=r"b\.json is missing"):
-        read_json(tmp_path / "b.json")
-
-
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -107,12 +71,3 @@ def test_json_is_plain(tmp_path: Path) -> None:
 )
 def test_a_system_error_names_file_and_remedy(error: OSError, words: str) -> None:
     assert re.search(words, os_error_text(error)) and "b'" not in os_error_text(error)
-
-
-def test_a_digest_follows_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"one")
-    first = digest(path)
-    assert first == hashlib.sha256(b"one").hexdigest() == digest(path)
-    write_bytes(path, b"two")
-    assert digest(path) == hashlib.sha256(b"two").hexdigest()

@@ -5,9 +5,9 @@ import os
 import pytest
 from data_folders import ends_soon
 
-from tag2mask.artifacts.files import read_json
-from tag2mask.artifacts.regular_file import SpecialFileError, open_regular
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.files.json_file import read_json
+from tag2mask.files.regular_file import SpecialFileError, open_regular
 from tag2mask.formats.text_files.json_file import read_json_file
 from tag2mask.formats.text_files.json_stream import iterate_list
 from tag2mask.formats.text_files.text_lines import read_lines

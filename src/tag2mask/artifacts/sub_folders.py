@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.errors import MissingFileError, RunFolderError
+from tag2mask.files.json_file import read_json, write_json
 
 MAX_ENTRIES = 100_000
 """Largest number of entries of a folder that is not split."""
-SPLIT = "split.json"
+SUB_FOLDERS = "split.json"
 _WANTED_ENTRIES = MAX_ENTRIES // 10
 _MOST_DIGITS = 4
 """Of 65,536 sub-folders: enough for a hundred million photos with 1,500 files in each."""
@@ -26,7 +26,7 @@ _digits_of: dict[Path, int] = {}
 """Number of hex digits by the absolute path of the step's folder, as far as it is known."""
 
 
-def decide_split(step: Path, ids: Iterable[str], *, begun: bool) -> int:
+def decide_sub_folders(step: Path, ids: Iterable[str], *, begun: bool) -> int:
     """Return the number of hex digits that name a step's sub-folders; 0: no sub-folders.
 
     Writes ``split.json`` where it is needed.
@@ -45,16 +45,16 @@ def decide_split(step: Path, ids: Iterable[str], *, begun: bool) -> int:
     digits = digits_for(ids)
     if digits:
         named_after = f"first {digits} hex digits of the sha256 of the photo's id"
-        write_json(step / SPLIT, {"digits": digits, "sub-folders": named_after})
+        write_json(step / SUB_FOLDERS, {"digits": digits, "sub-folders": named_after})
     return digits
 
 
-def use_split(step: Path, digits: int) -> None:
-    """Use what `decide_split` returned, also in another process of the same run."""
+def use_sub_folders(step: Path, digits: int) -> None:
+    """Use what `decide_sub_folders` returned, also in another process of the same run."""
     _digits_of[step.absolute()] = digits
 
 
-def split_folder(folder: Path, item: str) -> Path:
+def folder_of(folder: Path, item: str) -> Path:
     """Return the folder of an item's file.
 
     Args:
@@ -78,7 +78,7 @@ def sub_folder(folder: Path, item: str, digits: int) -> Path:
     return folder / hashlib.sha256(item.encode()).hexdigest()[:digits] if digits else folder
 
 
-def is_split(step: Path) -> bool:
+def has_sub_folders(step: Path) -> bool:
     """Return whether the folders of a step are split: names of sub-folders are no part of ids then.
 
     Raises:
@@ -89,14 +89,14 @@ def is_split(step: Path) -> bool:
 
 def _recorded(step: Path) -> int:
     try:
-        digits = read_json(step / SPLIT)["digits"]
+        digits = read_json(step / SUB_FOLDERS)["digits"]
     except MissingFileError:
         return 0
     except (KeyError, TypeError):
         digits = None
     if type(digits) is not int or not 0 < digits <= _MOST_DIGITS:
         raise RunFolderError(
-            f"{SPLIT} is damaged", where=step, fix="Delete the folder and run the step again."
+            f"{SUB_FOLDERS} is damaged", where=step, fix="Delete the folder and run the step again."
         )
     return digits
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.errors import RunFolderError
+from tag2mask.files.os_errors import readable_os_errors
 
 
 def check_no_linked_folders(folder: Path) -> None:

@@ -5,9 +5,9 @@ import os
 import pytest
 from odd_folders import linked, nested
 
-from tag2mask.artifacts.checksums import content_digest
-from tag2mask.artifacts.walking import MAX_DEPTH, files_under
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.files.digests import content_digest
+from tag2mask.files.walking import MAX_DEPTH, files_under
 from tag2mask.formats.photo_names import files_below
 
 
