@@ -28,24 +28,25 @@ from tag2mask.data.index import (
     read_index,
     read_mask_paths,
 )
+from tag2mask.evaluation.records import read_scores
 from tag2mask.evaluation.tables import format_scores
 from tag2mask.files.json_file import read_json, write_json
-from tag2mask.maps.calibration import BackgroundThreshold
+from tag2mask.maps.threshold_sources import BackgroundThreshold
 from tag2mask.pipeline.status import status
 from tag2mask.recipe.loading import dump_recipe, load_recipe
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Report, Walk
 from tag2mask.report.model_card import scores_of
 from tag2mask.report.page import Page, render
-from tag2mask.report.run_folder import open_runs, read_scores
+from tag2mask.report.run_folder import open_runs
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
 from tag2mask.report.sections.runs import recipe_section, timing_section, training_section
 from tag2mask.report.sections.scored_runs import ScoredRun
 from tag2mask.report.sections.scores import curve_section, numbers_section
 from tag2mask.report.sections.stages import stage_section
 from tag2mask.steps.evaluate import evaluate
-from tag2mask.steps.kept_threshold import kept_background_threshold
 from tag2mask.steps.pseudo_masks import pseudo_masks
 from tag2mask.steps.report import report
+from tag2mask.steps.threshold_choice import kept_background_threshold
 from tag2mask.steps.tuning_result import TuningResult, read_tuning, recipe_values, write_tuning
 from tag2mask.training.log import best_of_validation, last_metrics, write_validation
 

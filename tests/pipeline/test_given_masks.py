@@ -22,13 +22,13 @@ from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.prepare.listing import list_data
 from tag2mask.errors import DataError, ProblemsError, RecipeError, RunFolderError
+from tag2mask.evaluation.records import read_scores
 from tag2mask.pipeline.dry_run import dry_run
 from tag2mask.pipeline.status import status, step_index, steps_of
 from tag2mask.recipe.effects import NEEDS
 from tag2mask.recipe.loading import RECIPE_HEAD, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.report.model_card import scores_of
-from tag2mask.report.run_folder import read_scores
 from tag2mask.review.folder import open_review
 from tag2mask.steps.mask_exchange.given import (
     check_given_masks,

@@ -18,8 +18,7 @@ from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample, read_index
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.files.json_file import read_json, write_json
-from tag2mask.maps.background_threshold import with_background
-from tag2mask.maps.calibration import derived_alpha
+from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.recipe.sections import AffinityLabeling, Crf
 from tag2mask.steps import affinity_labels as stage

@@ -13,6 +13,7 @@ from tag2mask.artifacts.handles import Predictions
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.evaluation.evidence import map_evidence
+from tag2mask.evaluation.records import read_scores
 from tag2mask.maps.background_threshold import labels_from_scores
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.maps.mapped_photos import mapped_photos
@@ -20,7 +21,6 @@ from tag2mask.metrics.bootstrap import ResampledTallies, percentile_interval
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.sections import Evaluate, PseudoMasks
-from tag2mask.report.run_folder import read_scores
 from tag2mask.steps.evaluate import _doubtful_tags, evaluate, format_table
 from tag2mask.steps.pseudo_masks import pseudo_masks
 

@@ -15,6 +15,7 @@ from tag2mask.classes import ClassSet, mask_id
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError, RunFolderError
+from tag2mask.evaluation.records import read_scores
 from tag2mask.maps.background_threshold import (
     ScoreHistogram,
     alpha_from_threshold,
@@ -22,13 +23,12 @@ from tag2mask.maps.background_threshold import (
     labels_from_scores,
     with_background,
 )
-from tag2mask.maps.calibration import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import mapped_photos
+from tag2mask.maps.threshold_sources import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.recipe.sections import Evaluate, MaskCrf, PseudoMasks
 from tag2mask.report.overlays import mask_overlay
-from tag2mask.report.run_folder import read_scores
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks
 

@@ -12,7 +12,7 @@ from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import copy_corrections
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.recipe.sections import Evaluate, PseudoMasks
-from tag2mask.steps import kept_threshold
+from tag2mask.steps import threshold_choice
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
@@ -37,7 +37,7 @@ def scene(tmp_path: Path) -> Scene:
 def test_enough_drawn_masks_calibrate_auto(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     made = pseudo_masks(scene.data, scene.maps, PseudoMasks(), scene.root / "few", OneRank())
     assert made.manifest.metrics["background_source"] == "estimated"
-    monkeypatch.setattr(kept_threshold, "ENOUGH_MASKS", 3)
+    monkeypatch.setattr(threshold_choice, "ENOUGH_MASKS", 3)
     made = pseudo_masks(scene.data, scene.maps, PseudoMasks(), scene.root / "enough", OneRank())
     assert made.manifest.metrics["background_source"] == "calibrated"
     listed = (made.path / "calibration_photos.txt").read_text().split()

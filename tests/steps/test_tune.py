@@ -19,8 +19,8 @@ from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import copy_corrections
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.errors import DataError, RunFolderError
-from tag2mask.maps.calibration import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.maps.mapped_photos import mapped_photos
+from tag2mask.maps.threshold_sources import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import PseudoMasks, Tune, Walk

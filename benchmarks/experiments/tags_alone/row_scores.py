@@ -25,11 +25,11 @@ from tag2mask.evaluation.records import (
     PointScores,
     SplitScores,
     StageScores,
+    read_scores,
 )
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.metrics.bootstrap import percentile_interval
 from tag2mask.metrics.confusion import Float64
-from tag2mask.report.run_folder import read_scores
 
 Scores = dict[str, Any]
 

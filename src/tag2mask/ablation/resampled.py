@@ -22,14 +22,13 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.data.index import Sample, group_of, read_mask_paths
 from tag2mask.errors import Tag2MaskError
-from tag2mask.evaluation.records import EvaluationScores
+from tag2mask.evaluation.records import PHOTOS, EvaluationScores, read_scores
 from tag2mask.evaluation.resampled import ResampledMiou, read_resampled
 from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.confusion import Float64, Int64
 from tag2mask.metrics.threshold_curve import ThresholdCurve
-from tag2mask.report.run_folder import PHOTOS, read_scores
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.text.json_text import parse_json

@@ -41,8 +41,9 @@ from tag2mask.files.json_file import write_json
 from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_late_networks
 from tag2mask.pipeline.run import start_runtime
-from tag2mask.pipeline.status import RECIPE, is_run_recipe, section_of
+from tag2mask.pipeline.status import is_run_recipe, section_of
 from tag2mask.recipe.fields import Section
+from tag2mask.recipe.loading import RECIPE
 from tag2mask.runtime.ranks import on_first_rank
 from tag2mask.text.escaping import visible
 from tag2mask.version import __version__
@@ -266,7 +267,7 @@ def _result(trial: Trial, handles: Sequence[Handle]) -> TrialScores:
     """Return the results of a trial from its finished steps."""
     from tag2mask.ablation.records import TrialScores
     from tag2mask.ablation.scores import measurements
-    from tag2mask.report.run_folder import read_scores
+    from tag2mask.evaluation.records import read_scores
 
     evaluation = handles[-1]
     assert isinstance(evaluation, Evaluation)

@@ -252,8 +252,8 @@ def evaluate(
     found = None if maps is None else open_maps(maps)
     if calibrate is not None and found is not None:
         from tag2mask.artifacts.identity import folder_status
-        from tag2mask.maps.calibration import calibrated_threshold
         from tag2mask.maps.mapped_photos import mapped_photos
+        from tag2mask.maps.threshold_sources import calibrated_threshold
         from tag2mask.steps.pseudo_masks import pseudo_masks as make_masks
 
         differs = bool(folder_status(PseudoMaskFolder, masks, settings.pseudo_masks).settings)

@@ -22,8 +22,7 @@ from tag2mask.data.index import Sample
 from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.evaluation.records import CRF_MASKS
-from tag2mask.maps.background_threshold import with_background
-from tag2mask.maps.calibration import derived_alpha
+from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.mapped_photos import MappedPhotos
 from tag2mask.runtime.ranks import share_sub_folders
 from tag2mask.runtime.session import Runtime

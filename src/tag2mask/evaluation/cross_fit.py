@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tag2mask.data.index import Sample, group_of
-from tag2mask.maps.calibration import CALIBRATION_THRESHOLDS
 from tag2mask.maps.mapped_photos import MappedPhotos
+from tag2mask.maps.threshold_sources import CALIBRATION_THRESHOLDS
 from tag2mask.metrics.confusion import Int64
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 

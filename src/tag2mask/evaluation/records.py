@@ -13,8 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from tag2mask.artifacts.handles import Evaluation
 from tag2mask.errors import RunFolderError
+from tag2mask.files.json_file import read_json
 
+SCORES, PHOTOS = "evaluation.json", "photos.jsonl"
+"""Files of an evaluation: all scores, and one line of them per photo."""
 MAPS_BY_HEAD = {
     "cam": {"refined": "SEAM", "plain": "CAM", "attention": "CAM + attention"},
     "mdc": {"refined": "MDC + PCM", "plain": "MDC", "attention": "MDC + attention"},
@@ -326,3 +330,13 @@ def scores_from_json(values: Any, *, where: str) -> EvaluationScores:
             where=where,
             fix="Delete its folder and run `tag2mask evaluate` again.",
         ) from None
+
+
+def read_scores(evaluation: Evaluation) -> EvaluationScores:
+    """Read ``evaluation.json``.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
+    path = evaluation.path / SCORES
+    return scores_from_json(read_json(path), where=str(path))

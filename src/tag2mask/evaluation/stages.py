@@ -29,8 +29,8 @@ from tag2mask.evaluation.records import (
     maps_name,
 )
 from tag2mask.maps.background_threshold import threshold_from_alpha
-from tag2mask.maps.calibration import BackgroundThreshold, estimated_threshold
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
+from tag2mask.maps.threshold_sources import BackgroundThreshold, estimated_threshold
 from tag2mask.runtime.session import Runtime
 
 

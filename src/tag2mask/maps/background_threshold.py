@@ -40,6 +40,15 @@ def alpha_from_threshold(threshold: float) -> float:
     return math.log(threshold) / math.log1p(-threshold)
 
 
+def derived_alpha(threshold: float) -> float:
+    """Return the α of the background map (1 - max)^α that is equivalent to a background threshold.
+
+    Args:
+        threshold: in [0, 1]; clipped to 0.01..0.99, because α is undefined at 0 and 1.
+    """
+    return alpha_from_threshold(min(max(threshold, 0.01), 0.99))
+
+
 def threshold_from_alpha(alpha: float) -> float:
     """Return the background threshold that is equivalent to the background map (1 - max)^α.
 

@@ -17,13 +17,13 @@ from tag2mask.artifacts.manifest import read_identity
 from tag2mask.errors import RunFolderError
 from tag2mask.files.os_errors import make_folder, readable_os_errors
 from tag2mask.pipeline.status import (
-    RECIPE,
     folder_states,
     only_data_changed,
     own_recipe,
     redone_folders,
     steps_of,
 )
+from tag2mask.recipe.loading import RECIPE
 from tag2mask.recipe.schema import Recipe
 
 LINKED = frozenset({".npz", ".png", ".jpg", ".safetensors"})

@@ -27,8 +27,8 @@ from tag2mask.data.corrections.folder import (
 )
 from tag2mask.errors import DataChangedError, RunFolderError, counted
 from tag2mask.pipeline.branch import is_begun
-from tag2mask.pipeline.status import RECIPE, redone_folders, step_index, steps_of
-from tag2mask.recipe.loading import load_recipe, path_override
+from tag2mask.pipeline.status import redone_folders, step_index, steps_of
+from tag2mask.recipe.loading import RECIPE, load_recipe, path_override
 from tag2mask.recipe.schema import Recipe
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.pipeline.status import (
-    RECIPE,
     StepStatus,
     folder_states,
     is_run_recipe,
@@ -29,6 +28,7 @@ from tag2mask.pipeline.status import (
     settings_error,
 )
 from tag2mask.pipeline.trained_classes import check_kept_classes
+from tag2mask.recipe.loading import RECIPE
 from tag2mask.recipe.schema import Recipe
 
 if TYPE_CHECKING:

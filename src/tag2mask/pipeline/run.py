@@ -26,14 +26,13 @@ from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.nodes import check_same_work, check_shared_folder
 from tag2mask.pipeline.preflight import check_no_other_recipe, check_own_masks, check_start
 from tag2mask.pipeline.status import (
-    RECIPE,
     check_redo,
     redone_folders,
     step_index,
     steps_of,
 )
 from tag2mask.pipeline.trained_classes import check_start_files, start_warnings
-from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe
+from tag2mask.recipe.loading import RECIPE, RECIPE_HEAD, dump_recipe, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import RuntimeSettings
 from tag2mask.runtime.ranks import on_first_rank

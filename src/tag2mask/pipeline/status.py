@@ -28,10 +28,8 @@ from tag2mask.artifacts.identity import FolderStatus, folder_status
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.errors import DataError, RunFolderError, nearest_hint
 from tag2mask.recipe.fields import Section
-from tag2mask.recipe.loading import RECIPE_HEAD, load_recipe
+from tag2mask.recipe.loading import RECIPE, RECIPE_HEAD, load_recipe
 from tag2mask.recipe.schema import Recipe
-
-RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)

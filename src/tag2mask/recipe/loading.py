@@ -27,6 +27,8 @@ from tag2mask.text.excerpt import excerpt
 from tag2mask.text.yaml_text import parse_yaml
 
 _SHOWN_PROBLEMS = 20
+RECIPE = "recipe.yaml"
+"""File of a run's resolved recipe."""
 RECIPE_HEAD = "# The settings of this run, as `tag2mask run` took them."
 """First line of the recipe in a run folder."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tag2mask.artifacts.handles import MASKS_MADE_BY, SegmenterModel
+from tag2mask.artifacts.handles import MASKS_MADE_BY, SegmenterModel, section_name
 from tag2mask.evaluation.tables import markdown_table, rates_table
 from tag2mask.evaluation.wording import (
     given_masks_text,
@@ -158,7 +158,7 @@ def _training(card: ModelCard) -> list[str]:
     if _is_corrected(card):
         source += ", and masks that a person drew or accepted"
     versions = ", ".join(f"{name} {v}" for name, v in training["finished_with"].items())
-    fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
+    fragment = yaml.safe_dump({section_name(SegmenterModel.step): section}, sort_keys=False)
     return [
         *parts,
         f"It was trained on {source}: {_name(_counts(training['counts']))}; "

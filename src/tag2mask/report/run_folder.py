@@ -25,6 +25,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     SegmenterModel,
     made_by,
+    section_name,
 )
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.data.corrections.decisions import DECISIONS
@@ -35,12 +36,9 @@ from tag2mask.data.corrections.folder import (
     read_corrections,
 )
 from tag2mask.errors import RunFolderError
-from tag2mask.evaluation.records import EvaluationScores, scores_from_json
-from tag2mask.files.json_file import read_json
+from tag2mask.recipe.loading import RECIPE
 from tag2mask.text.yaml_text import parse_yaml
 from tag2mask.training.log import LOSSES, numeric_rows, read_rows
-
-SCORES, PHOTOS = "evaluation.json", "photos.jsonl"
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ class RunFolder:
     def stamps(self) -> dict[str, str]:
         """Return size and time of the other files that the page shows, to detect changes."""
         return {
-            "recipe": _stamp(self.path / "recipe.yaml"),
+            "recipe": _stamp(self.path / RECIPE),
             **({CORRECTIONS: _stamp(self._decisions)} if self._decisions.is_file() else {}),
             **{
                 f"losses of {model.step}": _stamp(self.path / model.step / LOSSES)
@@ -147,16 +145,6 @@ def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
         run if labels.count(run.label) == 1 else _relabeled(run, f"{run.label} ({run.path})")
         for run in runs
     ]
-
-
-def read_scores(evaluation: Evaluation) -> EvaluationScores:
-    """Read ``evaluation.json``.
-
-    Raises:
-        RunFolderError: missing or damaged.
-    """
-    path = evaluation.path / SCORES
-    return scores_from_json(read_json(path), where=str(path))
 
 
 def read_losses(path: Path) -> LossLog | None:
@@ -188,7 +176,7 @@ def _open_run(path: Path) -> RunFolder:
             where=path,
             fix="Give the --out of `tag2mask run`.",
         )
-    recipe = _recipe_text(path / "recipe.yaml", manifests)
+    recipe = _recipe_text(path / RECIPE, manifests)
     name = _recipe_name(recipe) or path.resolve().name
     return RunFolder(path, name, manifests, tuple(unfinished), recipe)
 
@@ -201,7 +189,7 @@ def _recipe_text(path: Path, manifests: dict[str, Manifest]) -> str:
     """Return the run's recipe, or the sections of steps that were run one by one."""
     if path.is_file():
         return path.read_text(encoding="utf-8", errors="replace")
-    sections = {step.replace("-", "_"): manifest.section for step, manifest in manifests.items()}
+    sections = {section_name(step): manifest.section for step, manifest in manifests.items()}
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 

@@ -25,10 +25,10 @@ from tag2mask.evaluation.evidence import (
     network_mask_evidence,
     pseudo_mask_evidence,
 )
+from tag2mask.evaluation.records import PHOTOS, read_scores
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.quality import quality_scores, soft_minimum
 from tag2mask.report.photo_choice import quality_of, read_photos
-from tag2mask.report.run_folder import PHOTOS, read_scores
 from tag2mask.review.folder import GIVEN, NETWORK, PSEUDO, ReviewFolder, ReviewPhoto
 from tag2mask.runtime.threads import ordered_map
 

@@ -8,6 +8,6 @@ the order of a run these are `prepare`, `train_cam`, `infer_cam`, `affinity_labe
 inference by a function of `walk`, and `export` takes that of `predict` for its settings.
 
 `trainers` has what the steps that train networks share, `photo_loops` what those share that process
-photos one by one. `kept_threshold` and `start_checks` serve several steps; `tuning_result` and
+photos one by one. `threshold_choice` and `start_checks` serve several steps; `tuning_result` and
 `decision_rule` are parts of `tune` and `export`.
 """

@@ -32,24 +32,20 @@ from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
 from tag2mask.files.digests import digest
-from tag2mask.maps.background_threshold import with_background
-from tag2mask.maps.calibration import (
-    BackgroundThreshold,
-    corrected_masks,
-    derived_alpha,
-)
+from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.maps.threshold_sources import BackgroundThreshold, corrected_masks
 from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.kept_threshold import kept_background_threshold
 from tag2mask.steps.photo_loops.per_photo import (
     PhotoOutputs,
     files_exist,
     has_all_files,
     prepared_ids,
 )
+from tag2mask.steps.threshold_choice import kept_background_threshold
 
 
 def affinity_labels(

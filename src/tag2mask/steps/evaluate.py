@@ -46,14 +46,16 @@ from tag2mask.evaluation.left_out import left_out_ids
 from tag2mask.evaluation.photo_rows import PhotoRows
 from tag2mask.evaluation.records import (
     CRF_MASKS,
+    PHOTOS,
+    SCORES,
     EvaluationScores,
 )
+from tag2mask.evaluation.records import read_scores as read_scores
 from tag2mask.evaluation.split_scores import split_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
 from tag2mask.files.atomic import atomic_write, write_text
 from tag2mask.files.json_file import write_json
-from tag2mask.maps.calibration import CALIBRATED_ON
 from tag2mask.maps.mapped_photos import (
     MappedPhotos,
     PreparedPhotos,
@@ -61,9 +63,8 @@ from tag2mask.maps.mapped_photos import (
     mapped_photos,
     prepared_photos,
 )
+from tag2mask.maps.threshold_sources import CALIBRATED_ON
 from tag2mask.recipe.sections import Evaluate
-from tag2mask.report.run_folder import PHOTOS, SCORES
-from tag2mask.report.run_folder import read_scores as read_scores
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.steps.photo_loops.per_photo import check_masks_as_written

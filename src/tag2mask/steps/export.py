@@ -33,6 +33,7 @@ from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import data_root
 from tag2mask.errors import DataError, ExportError
+from tag2mask.evaluation.records import read_scores
 from tag2mask.files.atomic import atomic_write, write_text
 from tag2mask.files.digests import digest
 from tag2mask.files.json_file import write_json
@@ -49,7 +50,7 @@ from tag2mask.report.model_card import (
     training_of,
 )
 from tag2mask.report.model_card_text import markdown
-from tag2mask.report.run_folder import RunFolder, open_runs, read_scores
+from tag2mask.report.run_folder import RunFolder, open_runs
 from tag2mask.segmentation.export import (
     OPSET,
     exported_program,

@@ -36,20 +36,18 @@ from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import write_text
-from tag2mask.maps.background_threshold import labels_from_scores, with_background
-from tag2mask.maps.calibration import (
-    CALIBRATED_ON,
-    BackgroundThreshold,
-    derived_alpha,
-)
+from tag2mask.maps.background_threshold import derived_alpha, labels_from_scores, with_background
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.maps.threshold_sources import CALIBRATED_ON, BackgroundThreshold
 from tag2mask.recipe.sections import PseudoMasks
 from tag2mask.report.overlays import write_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.kept_threshold import (
+from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files, mask_shows_tags
+from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
+from tag2mask.steps.threshold_choice import (
     ClassThresholds,
     calibration_inputs,
     check_class_thresholds,
@@ -57,8 +55,6 @@ from tag2mask.steps.kept_threshold import (
     class_thresholds,
     is_calibrated,
 )
-from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files, mask_shows_tags
-from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
 CALIBRATION_PHOTOS = "calibration_photos.txt"
 _MASKS, _CONFIDENCE, _OVERLAYS = "masks", "confidence", "overlays"

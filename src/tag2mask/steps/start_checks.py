@@ -115,7 +115,7 @@ def check_walk(start: Start) -> None:
 
 def check_pseudo_masks(start: Start) -> None:
     """Check the background thresholds of ``pseudo-masks``."""
-    from tag2mask.steps.kept_threshold import check_class_thresholds
+    from tag2mask.steps.threshold_choice import check_class_thresholds
 
     check_class_thresholds(start.recipe.pseudo_masks, start.inventory.class_names)
     _check_threshold(start, start.recipe.pseudo_masks)
@@ -217,7 +217,7 @@ def _check_threshold(start: Start, section: ThresholdChoice) -> None:
     """
     masked = (start.photos("train", masked=True) | start.sure("train")) & start.mapped()
     if section.threshold_from == "calibrated" and not masked:
-        from tag2mask.maps.calibration import no_calibration_masks
+        from tag2mask.maps.threshold_sources import no_calibration_masks
 
         error = no_calibration_masks(start.inventory.root)
         raise DataError(f"{section.key}: {error.what}", where=error.where, fix=error.fix)

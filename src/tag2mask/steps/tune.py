@@ -35,20 +35,20 @@ from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, or_skipped
-from tag2mask.maps.calibration import (
-    CALIBRATION_THRESHOLDS,
-    WALKED_THRESHOLD,
-    derived_alpha,
-    drawn_masked_photos,
-)
+from tag2mask.maps.background_threshold import derived_alpha
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.maps.threshold_sources import (
+    CALIBRATION_THRESHOLDS,
+    WALKED_THRESHOLD,
+    drawn_masked_photos,
+)
 from tag2mask.metrics.confusion import Float64
 from tag2mask.metrics.threshold_curve import Float32
 from tag2mask.recipe.sections import PseudoMasks, Tune, Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.kept_threshold import calibration_inputs, choose_background_threshold
+from tag2mask.steps.threshold_choice import calibration_inputs, choose_background_threshold
 from tag2mask.steps.tuning_result import TuningResult, setting_values, write_tuning
 from tag2mask.steps.walk import WalkInference, walk_inference
 

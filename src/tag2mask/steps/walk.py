@@ -35,13 +35,10 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.maps.background_threshold import against_background
-from tag2mask.maps.calibration import (
-    WALKED_THRESHOLD,
-    derived_alpha,
-)
+from tag2mask.maps.background_threshold import against_background, derived_alpha
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, map_grid, write_map
 from tag2mask.maps.mapped_photos import MappedPhotos, map_shows_tags, mapped_photos
+from tag2mask.maps.threshold_sources import WALKED_THRESHOLD
 from tag2mask.nn.backbones.attention import check_attention
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
@@ -51,7 +48,6 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import SMALL_PIXELS
 from tag2mask.runtime.torch_threads import small_first_map
 from tag2mask.seam.model import load_backbone
-from tag2mask.steps.kept_threshold import kept_background_threshold
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
 from tag2mask.steps.photo_loops.per_photo import (
     PhotoOutputs,
@@ -59,6 +55,7 @@ from tag2mask.steps.photo_loops.per_photo import (
     is_large,
     prepared_ids,
 )
+from tag2mask.steps.threshold_choice import kept_background_threshold
 from tag2mask.steps.trainers.fitting_sizes import note_long_side
 
 WalkInference = AffinityInference | AttentionInference

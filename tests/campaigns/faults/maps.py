@@ -55,7 +55,7 @@ FAULTS = [
         ("maps/test_background_threshold.py",),
     ),
     Fault(
-        "maps.calibration.estimated_threshold",
+        "maps.threshold_sources.estimated_threshold",
         "estimated on validation photos",
         'photos.splits.get("train")',
         'photos.splits.get("val")',
@@ -79,7 +79,7 @@ FAULTS = [
         ("maps/test_background_threshold.py",),
     ),
     Fault(
-        "maps.calibration.drawn_masked_photos",
+        "maps.threshold_sources.drawn_masked_photos",
         "the first masked photos instead of drawn ones",
         "random.Random(CALIBRATION_SEED).sample(masked, min(count, len(masked)))",
         "masked[:count]",

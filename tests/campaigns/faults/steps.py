@@ -204,7 +204,7 @@ FAULTS = [
         ),
     ),
     Fault(
-        "steps.kept_threshold.choose_background_threshold",
+        "steps.threshold_choice.choose_background_threshold",
         "walked maps are estimated, too",
         'if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:',
         "if False:",

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from tag2mask.artifacts.handles import Evaluation
+from tag2mask.evaluation.records import PHOTOS
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.evaluation.wording import mask_name, percent
 from tag2mask.report.page import Block, Cell, Column, PageSection, PageTable
 from tag2mask.report.photo_choice import read_photos
-from tag2mask.report.run_folder import PHOTOS, RunFolder
+from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.scored_runs import ScoredRun, class_colors
 
 _KINDS = ("network", "pseudo", "truth")

@@ -16,7 +16,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_mask_paths
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
-from tag2mask.evaluation.records import SEGMENTER, SplitScores
+from tag2mask.evaluation.records import PHOTOS, SEGMENTER, SplitScores
 from tag2mask.evaluation.resampled import PSEUDO_MASKS, difference_interval
 from tag2mask.evaluation.wording import (
     basis_text,
@@ -38,7 +38,7 @@ from tag2mask.report.page import (
     difference,
 )
 from tag2mask.report.photo_choice import PhotoScore, every_photo_miou
-from tag2mask.report.run_folder import PHOTOS, RunFolder
+from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.history import history_section
 from tag2mask.report.sections.pictures import Overlays, samples_by_place
 from tag2mask.report.sections.scored_runs import ScoredRun, split_names

@@ -15,7 +15,7 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
-from tag2mask.evaluation.records import EvaluationScores
+from tag2mask.evaluation.records import PHOTOS, EvaluationScores
 from tag2mask.evaluation.wording import mask_name
 from tag2mask.report.overlays import fitted, mask_overlay
 from tag2mask.report.page import (
@@ -28,7 +28,7 @@ from tag2mask.report.page import (
     picture,
 )
 from tag2mask.report.photo_choice import quality_of, read_photos
-from tag2mask.report.run_folder import PHOTOS, RunFolder
+from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.pictures import samples_by_place
 from tag2mask.report.sections.scored_runs import ScoredRun
 

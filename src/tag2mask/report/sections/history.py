@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from tag2mask.artifacts.handles import Evaluation
 from tag2mask.errors import counted, first_few
-from tag2mask.evaluation.records import SEGMENTER
+from tag2mask.evaluation.records import PHOTOS, SEGMENTER
 from tag2mask.evaluation.resampled import PSEUDO_MASKS, difference_interval
 from tag2mask.evaluation.wording import percent
 from tag2mask.report.page import Block, Cell, Column, Note, PageSection, PageTable, difference
-from tag2mask.report.run_folder import PHOTOS, RunFolder
+from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.scored_runs import ScoredRun
 from tag2mask.report.shared_photos import (
     MIN_AREA,

@@ -17,6 +17,7 @@ from tag2mask.artifacts.handles import (
     Handle,
     PseudoMaskFolder,
     SegmenterModel,
+    section_name,
 )
 from tag2mask.evaluation.records import EvaluationScores, SplitScores
 from tag2mask.evaluation.wording import mask_name, percent, with_unit
@@ -185,7 +186,7 @@ def _shell_word(text: str) -> str:
 
 def _longer(run: RunFolder, model: type[Handle]) -> str:
     """Return the setting that doubles the epochs of a training."""
-    section = model.step.replace("-", "_")
+    section = section_name(model.step)
     manifest = run.manifests.get(model.step)
     epochs = manifest.section.get("epochs") if manifest is not None else None
     return f"{section}.epochs={2 * epochs}" if isinstance(epochs, int) else f"{section}.epochs"

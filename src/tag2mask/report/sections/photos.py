@@ -12,6 +12,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.data.index import read_classes, read_index, read_mask_paths
 from tag2mask.errors import DataError
+from tag2mask.evaluation.records import PHOTOS
 from tag2mask.report.page import (
     Block,
     Gallery,
@@ -20,7 +21,7 @@ from tag2mask.report.page import (
     PhotoRow,
 )
 from tag2mask.report.photo_choice import examples, photo_mious, pick_photos
-from tag2mask.report.run_folder import PHOTOS, RunFolder
+from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.pictures import (
     CLASS_MAPS,
     PICTURE_SIDE,

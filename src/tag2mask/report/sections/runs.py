@@ -19,6 +19,7 @@ from tag2mask.artifacts.handles import (
     Handle,
     PseudoMaskFolder,
 )
+from tag2mask.recipe.loading import RECIPE
 from tag2mask.report.page import (
     Block,
     Cell,
@@ -192,7 +193,7 @@ def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> PageSection:
 
 
 def _commands(run: RunFolder, data: Path) -> str:
-    recipe = run.path / "recipe.yaml"
+    recipe = run.path / RECIPE
     if not recipe.is_file():
         return f"# {run.label}: its steps were run one by one"
     arguments = [

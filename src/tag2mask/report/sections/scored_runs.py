@@ -8,11 +8,18 @@ from typing import Literal
 
 from tag2mask.artifacts.handles import Evaluation, PseudoMaskFolder
 from tag2mask.classes import ClassSet
-from tag2mask.evaluation.records import NO_TAGS, EvaluationScores, MaskScores, SplitScores
+from tag2mask.evaluation.records import (
+    NO_TAGS,
+    PHOTOS,
+    EvaluationScores,
+    MaskScores,
+    SplitScores,
+    read_scores,
+)
 from tag2mask.evaluation.resampled import ResampledMiou, read_resampled
 from tag2mask.evaluation.wording import basis_text, mask_name, measured_text
 from tag2mask.report.page import hex_color
-from tag2mask.report.run_folder import PHOTOS, RunFolder, read_scores
+from tag2mask.report.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

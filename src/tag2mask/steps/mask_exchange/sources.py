@@ -33,9 +33,9 @@ from tag2mask.data.photo_files import list_photos
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
+from tag2mask.evaluation.records import PHOTOS
 from tag2mask.formats.pixels.opening import opened_image
 from tag2mask.report.photo_choice import every_photo_quality
-from tag2mask.report.run_folder import PHOTOS
 
 _KINDS: dict[str, type[Handle]] = {kind.step: kind for kind in (Predictions, PseudoMaskFolder)}
 _MASKS = "masks"

@@ -1,7 +1,8 @@
 """The background threshold that a step's section of the recipe asks for.
 
 Used by every step that needs a background (``affinity-labels``, ``walk``, ``pseudo-masks``).
-`tag2mask.maps.background_threshold` applies the threshold, `tag2mask.maps.calibration` finds it.
+`tag2mask.maps.threshold_sources` finds the threshold, `tag2mask.maps.background_threshold` applies
+it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import masks_fingerprint
 from tag2mask.errors import RecipeError, nearest_hint
 from tag2mask.files.json_file import write_json
-from tag2mask.maps.calibration import (
+from tag2mask.maps.mapped_photos import MappedPhotos
+from tag2mask.maps.threshold_sources import (
     WALKED_THRESHOLD,
     BackgroundThreshold,
     calibrated_threshold,
     corrected_masks,
     estimated_threshold,
 )
-from tag2mask.maps.mapped_photos import MappedPhotos
 from tag2mask.recipe.sections import PseudoMasks, ThresholdChoice
 from tag2mask.runtime.session import Runtime
 

@@ -1,6 +1,6 @@
 """Find a background threshold: calibrated on a few masks, or estimated from the maps.
 
-Used by every step that needs a background (`tag2mask.steps.kept_threshold`). Only calibration
+Used by every step that needs a background (`tag2mask.steps.threshold_choice`). Only calibration
 reads masks: those that were drawn or accepted in corrections, or else those of the data.
 """
 
@@ -20,7 +20,6 @@ from tag2mask.data.index import Sample, read_index, read_mask_paths
 from tag2mask.errors import DataError
 from tag2mask.maps.background_threshold import (
     ScoreHistogram,
-    alpha_from_threshold,
     estimate_background_threshold,
 )
 from tag2mask.maps.mapped_photos import MappedPhotos
@@ -180,12 +179,3 @@ def corrected_masks(data: PreparedData) -> dict[str, Path]:
     masks = corrections_of(data.path).masks()
     train = read_index(data.path, "train") if masks else ()
     return {sample.id: masks[sample.id] for sample in train if sample.id in masks}
-
-
-def derived_alpha(threshold: float) -> float:
-    """Return the α of the background map (1 - max)^α that is equivalent to a background threshold.
-
-    Args:
-        threshold: in [0, 1]; clipped to 0.01..0.99, because α is undefined at 0 and 1.
-    """
-    return alpha_from_threshold(min(max(threshold, 0.01), 0.99))
