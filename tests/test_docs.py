@@ -84,6 +84,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_named_files_of_tests_and_benchmarks_exist(page: Path) -> None:
+    named = re.findall(r"(?<![\w/.-])(?:tests|benchmarks)/[\w./-]*\w", page.read_text())
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_prose_is_wrapped(page: Path) -> None:
     long = [line for line in prose(page).splitlines() if len(line) > 100]
     assert not [line for line in long if not line.startswith(("|", "!["))]

@@ -52,6 +52,16 @@ def test_nothing_is_deleted_through_a_linked_folder(tmp_path: Path, docs: Path, 
     drop_all(out)
 
 
+def test_a_redo_puts_the_earlier_files_with_their_link_aside(tmp_path: Path, docs: Path) -> None:
+    out = tmp_path / "infer-cam"
+    begin(out)
+    (out / "maps").symlink_to(docs)
+    with redone_folder(CamMaps, out):
+        with step_folder(CamMaps, out, section={}) as step:
+            step.finish()
+    assert not (out / "maps").exists() and (docs / "scan.png").exists()
+
+
 def test_the_folder_may_be_a_link_and_hold_links_to_files(tmp_path: Path, docs: Path) -> None:
     out = tmp_path / "infer-cam"
     out.symlink_to(docs, target_is_directory=True)

@@ -46,7 +46,7 @@ def checked_id(value: object) -> str:
 
 
 def item_path(folder: Path, item: str, suffix: str) -> Path:
-    """Return the file of an item in a folder of a step; see `split` for those of very many.
+    """Return the file of an item in a folder of a step; see `sub_folders` for those of very many.
 
     Raises:
         RunFolderError: the id would lead out of the folder.

@@ -42,6 +42,7 @@ def content_digest(places: Iterable[Path]) -> str:
     """Return the sha256 (hex) of the content of files, and of all files below folders.
 
     Raises:
+        DataError: folders are nested too deep, or too many links lead to one.
         RunFolderError: no permission to read one.
     """
     total = hashlib.sha256()

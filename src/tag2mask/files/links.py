@@ -17,12 +17,15 @@ from tag2mask.files.os_errors import readable_os_errors
 def check_no_linked_folders(folder: Path) -> None:
     """Check that no link below a folder leads to a folder, in which files would be changed.
 
-    Links to files are accepted: these are replaced, or opened by `open_itself`.
+    Links to files are accepted: these are replaced, or opened by `open_itself`. Hidden entries of
+    the folder itself are passed over: nothing is written through earlier files kept by a redo, and
+    a volume may have hidden folders of other users.
 
     Raises:
         RunFolderError: there is one, or a folder can't be read.
     """
-    folders = [str(folder)]
+    top = str(folder)
+    folders = [top]
     while folders:
         inner = folders.pop()
         # Another process, such as the first rank, may delete folders meanwhile.
@@ -32,6 +35,8 @@ def check_no_linked_folders(folder: Path) -> None:
             os.scandir(inner) as entries,
         ):
             for entry in entries:
+                if inner == top and entry.name.startswith("."):
+                    continue
                 if not entry.is_symlink():
                     if entry.is_dir():
                         folders.append(entry.path)
@@ -40,7 +45,8 @@ def check_no_linked_folders(folder: Path) -> None:
                         "a link to another folder is inside the folder to write, where files "
                         "would be changed and deleted",
                         where=entry.path,
-                        fix="Put the folder itself in its place, or delete the link.",
+                        fix="Put the folder itself in its place, or delete the link. The whole "
+                        "folder to write may be a link.",
                     )
 
 

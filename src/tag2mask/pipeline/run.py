@@ -92,7 +92,7 @@ def run(
         source: another run; a new run starts from its finished steps that ``recipe`` would make the
             same.
         corrections: folder of decisions and masks; None: those that the run was made with. With
-            ``update``, a segmentation network that learned from others is trained again.
+            ``update``, a network that learned from others is trained again.
         on_step: called with each step once it is complete.
         on_warning: called at the start with each class that a network to start from doesn't share.
 

@@ -118,7 +118,7 @@ class BottleneckBlock(nn.Module):
 
 
 class ResNet38(nn.Module):
-    """ResNet-38 without a head; implements :class:`tag2mask.nn.backbones.Backbone`.
+    """ResNet-38 without a head; implements :class:`tag2mask.nn.backbones.base.Backbone`.
 
     All three maps are at stride 8: ``low`` is conv4 (pre-activation of ``b5``, 512 channels),
     ``mid`` is conv5 (pre-activation of ``b6``, 1024 channels), and ``last`` is conv6 (after
