@@ -56,9 +56,8 @@ def test_a_redo_puts_the_earlier_files_with_their_link_aside(tmp_path: Path, doc
     out = tmp_path / "infer-cam"
     begin(out)
     (out / "maps").symlink_to(docs)
-    with redone_folder(CamMaps, out):
-        with step_folder(CamMaps, out, section={}) as step:
-            step.finish()
+    with redone_folder(CamMaps, out), step_folder(CamMaps, out, section={}) as step:
+        step.finish()
     assert not (out / "maps").exists() and (docs / "scan.png").exists()
 
 
