@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from small_runs import recipe, write_photos
+from small_runs import read_table, recipe, write_photos, write_table
 from tag2mask.artifacts.handles import MODEL_FILE, AffinityModel, PreparedData
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import ClassSet
@@ -50,6 +50,33 @@ def test_affinity_net_is_trained_again_where_it_learns_from_drawn_masks(tmp_path
     assert not reads_corrections("affinity-labels", recipe(**alone))
     with pytest.raises(DataChangedError, match="train-affinity has learned from other corrections"):
         step_to_redo(settings, run, drawn)
+
+
+@pytest.mark.slow
+def test_updates_that_add_or_remove_a_photo_with_a_drawn_mask_keep_affinity_net(
+    tmp_path: Path,
+) -> None:
+    photos, out, drawn = write_photos(tmp_path / "photos"), tmp_path / "run", tmp_path / "drawn"
+    chosen = recipe(affinity_labels__use_drawn=True, train_segmenter__enabled=False)
+    prepared = prepare(photos, chosen.prepare, tmp_path / "all").path
+    sample, val = (read_index(prepared, split)[0] for split in SPLITS)
+    draw(drawn, sample)
+    draw(drawn, val)  # AffinityNet learns nothing from it
+    rows, step = read_table(photos), AffinityModel.step
+    fewer = [row for row in rows if sample.id not in row[0]]
+    write_table(photos, fewer)
+    done = pipeline.run(photos, chosen, out, until=step, corrections=drawn).handles
+    before = done[step].manifest
+    for table, count in ((rows, 1), (fewer, 0)):
+        write_table(photos, table)
+        for _ in range(2):  # the first one prepares the change
+            plan = dry_run(photos, chosen, out, until=step, update=True, corrections=drawn)
+            assert {found.step: found.action for found in plan.steps}[step] == "skip"
+            done = pipeline.run(
+                photos, chosen, out, until=step, update=True, corrections=drawn
+            ).handles
+            assert done[step].manifest == before
+            assert done["affinity-labels"].manifest.counts.get("drawn", 0) == count
 
 
 @pytest.mark.slow

@@ -69,8 +69,9 @@ def affinity_labels(
     files = partial(_files, out, section)
     drawn = corrected_masks(data) if section.use_drawn else {}
     coverage: dict[str, Handle | str] = {"data": data, "maps": maps}
-    if drawn:
-        coverage[CORRECTIONS] = corrections_of(data.path).drawn_fingerprint(data.path)
+    learned = corrections_of(data.path).drawn_fingerprint(data.path) if section.use_drawn else ""
+    if learned:
+        coverage[CORRECTIONS] = learned
     with step_folder(
         AffinityLabels,
         out,

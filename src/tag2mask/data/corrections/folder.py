@@ -19,7 +19,6 @@ from tag2mask.data.corrections.decisions import (
     read_decisions,
 )
 from tag2mask.data.index import read_index
-from tag2mask.data.splits import Split
 from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.files.atomic import write_bytes
 from tag2mask.files.digests import digest
@@ -169,15 +168,15 @@ class Corrections:
         Args:
             prepared: the folder ``prepare/``.
         """
-        return self.label_fingerprint(set(self.decisions) - _prepared_photos(prepared, "val"))
+        return self.label_fingerprint(set(self.decisions) - _validation_photos(prepared))
 
     def drawn_fingerprint(self, prepared: Path) -> str:
-        """Return the same of the masks of training photos, from which AffinityNet may learn.
+        """Return the same of what AffinityNet may learn from: masks alone.
 
         Args:
             prepared: the folder ``prepare/``.
         """
-        return self.label_fingerprint(set(self.masks()) & _prepared_photos(prepared, "train"))
+        return self.label_fingerprint(set(self.masks()) - _validation_photos(prepared))
 
     def _label(self, photo: str) -> str:
         verdict = self.decisions[photo].verdict
@@ -186,9 +185,9 @@ class Corrections:
         return f"{photo}\0{verdict}\0{'' if mask is None else digest(mask)}"
 
 
-def _prepared_photos(prepared: Path, split: Split) -> set[str]:
+def _validation_photos(prepared: Path) -> set[str]:
     with suppress(RunFolderError):  # not prepared yet, or damaged, which `prepare` reports
-        return {sample.id for sample in read_index(prepared, split)}
+        return {sample.id for sample in read_index(prepared, "val")}
     return set()
 
 
