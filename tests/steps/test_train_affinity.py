@@ -26,7 +26,9 @@ from small_runs import (
 )
 from tag2mask.affinity.labels import label_path
 from tag2mask.affinity.network import load_affinity_net
-from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, PreparedData
+from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, Handle, PreparedData
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.data.corrections.folder import CORRECTIONS
 from tag2mask.data.masks import write_mask
 from tag2mask.errors import DataError, RecipeError, RunFolderError, WeightsError
 from tag2mask.steps.train_affinity import import_model, train_affinity
@@ -60,6 +62,24 @@ def rows(folder: Path) -> list[dict[str, str]]:
             {k: v for k, v in row.items() if k != "photos_per_second"}
             for row in csv.DictReader(file)
         ]
+
+
+def test_a_network_from_before_drawn_masks_were_recorded_stays_valid(
+    data: PreparedData, tmp_path: Path
+) -> None:
+    made: dict[str, Handle | str] = {"data": data, CORRECTIONS: "drawn"}
+    with step_folder(AffinityLabels, tmp_path / "labels", section={}, coverage=made) as step:
+        labels = step.finish()
+    inputs, out = {"data": data, "labels": labels}, tmp_path / "model"
+    with step_folder(AffinityModel, out, section=recipe().train_affinity, inputs=inputs) as folder:
+        (folder.path / "model.safetensors").write_bytes(b"network")
+        before = folder.finish().manifest
+    assert train(data, labels, out).manifest == before
+    made[CORRECTIONS] = "drawn later"
+    with step_folder(AffinityLabels, labels.path, section={}, coverage=made) as step:
+        labels = step.finish()
+    with pytest.raises(RunFolderError, match=r"input corrections: \(absent\) -> drawn later"):
+        train(data, labels, out)
 
 
 def test_training_writes_a_model_that_loads(

@@ -35,6 +35,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.items import SkippedItems
+from tag2mask.artifacts.manifest import read_identity
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.corrections.folder import CORRECTIONS
 from tag2mask.data.index import Sample, read_classes, read_index
@@ -80,13 +81,11 @@ def train_affinity(
     weights = section.backbone.weights
     file = weight_file(weights)
     files = {} if file is None else file_input("backbone.weights", file, out)
-    drawn = labels.manifest.coverage.get(CORRECTIONS)
-    corrections = {} if drawn is None else {CORRECTIONS: drawn.fingerprint}
     with step_folder(
         AffinityModel,
         out,
         section=section,
-        inputs={"data": data, "labels": labels, **files, **corrections},
+        inputs={"data": data, "labels": labels, **files, **_drawn_masks(labels, out)},
         rank=runtime.rank,
     ) as step:
         if step.complete:
@@ -153,6 +152,21 @@ def affinity_spec(section: TrainAffinity) -> AffinitySpec:
         levels=section.channels,
         radius=section.radius,
     )
+
+
+def _drawn_masks(labels: AffinityLabels, out: Path) -> dict[str, str]:
+    """Return the fingerprint of the drawn masks that are labels, as an input of the folder.
+
+    Not of a folder that these labels began before it was recorded, which stays usable.
+    """
+    drawn, found = labels.manifest.coverage.get(CORRECTIONS), read_identity(out)
+    if drawn is None:
+        return {}
+    if found is not None and CORRECTIONS not in found.inputs:
+        before = found.inputs.get("labels")
+        if before is not None and before.fingerprint == labels.fingerprint:
+            return {}
+    return {CORRECTIONS: drawn.fingerprint}
 
 
 def _labeled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
