@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_folders import ends_soon
+from odd_folders import linked
 from PIL import Image
 
 from small_runs import invoke, write_photos, write_recipe
 from tag2mask.artifacts.handles import CamMaps, CamModel, Handle, PreparedData
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import read_index
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import DataError, RunFolderError
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun, recipe_to_branch
 from tag2mask.pipeline.status import folder_states
 from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, recipe_from
@@ -218,3 +220,20 @@ def test_photos_that_were_drawn_for_validation_stay_so_in_a_new_run(tmp_path: Pa
     assert invoke(*run, "--dry-run", "--redo", "prepare").exit_code == 0
     assert len(works("third", *other, "--redo", "prepare")) == 20
     assert len(works("fourth", "--recipe", tmp_path / "third" / "recipe.yaml")) == 20
+
+
+def test_files_behind_links_are_copied_unless_there_is_no_end(tmp_path: Path) -> None:
+    maps = begun(tmp_path / "run") / "infer-cam/maps"
+    maps.rename(tmp_path / "disk")
+    maps.symlink_to(tmp_path / "disk")
+    (tmp_path / "disk/up").symlink_to(".")
+    (tmp_path / "disk/gone").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "disk/pipe")
+    with ends_soon():
+        copy_steps(tmp_path / "run", tmp_path / "new", [CamMaps])
+    copied = tmp_path / "new/infer-cam/maps"
+    assert not copied.is_symlink() and sorted(contents(copied)) == ["b/a.npz"]
+    linked(tmp_path / "disk/links", 20)
+    with ends_soon(), pytest.raises(DataError, match="links lead to one folder in more than 100"):
+        copy_steps(tmp_path / "run", tmp_path / "other", [CamMaps])
+    assert not any((tmp_path / "other").iterdir())

@@ -16,6 +16,7 @@ from tag2mask.artifacts.handles import Handle, ReportPage
 from tag2mask.artifacts.manifest import read_identity
 from tag2mask.errors import RunFolderError
 from tag2mask.files.os_errors import make_folder, readable_os_errors
+from tag2mask.files.walking import files_under
 from tag2mask.pipeline.status import (
     folder_states,
     only_data_changed,
@@ -96,6 +97,7 @@ def copy_steps(run: Path, out: Path, kinds: Sequence[type[Handle]]) -> None:
         kinds: the steps.
 
     Raises:
+        DataError: folders are nested too deep, or too many links lead to one.
         RunFolderError: a folder changed meanwhile, or can't be written.
     """
     make_folder(out)
@@ -122,17 +124,17 @@ def copy_steps(run: Path, out: Path, kinds: Sequence[type[Handle]]) -> None:
 
 
 def _copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder without its lock and temporary files."""
+    """Copy the files of a folder, those behind links too, without its lock and temporary files."""
     target.mkdir(parents=True)
-    for entry in sorted(source.iterdir()):
-        if entry.name.startswith("."):
+    for name in files_under(source):
+        if any(part.startswith(".") for part in name.split("/")):
             continue
-        if entry.is_dir():
-            _copy_folder(entry, target / entry.name)
-        elif entry.suffix in LINKED:
-            _link_file(entry.resolve(), target / entry.name)
+        file, copy = source / name, target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix in LINKED:
+            _link_file(file.resolve(), copy)
         else:
-            shutil.copy2(entry, target / entry.name)
+            shutil.copy2(file, copy)
 
 
 def _link_file(source: Path, target: Path) -> None:
