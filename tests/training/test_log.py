@@ -180,6 +180,7 @@ def test_damaged_rows_are_dropped(tmp_path: Path, damage: str) -> None:
 def test_validation_without_metrics(tmp_path: Path, text: str) -> None:
     (tmp_path / VALIDATION).write_text(text)
     (tmp_path / "losses.csv").write_text(text)
+    assert text or read_rows(tmp_path / "losses.csv") == []
     best = best_of_validation(tmp_path)
     assert best != best
     assert last_metrics(tmp_path) == {}

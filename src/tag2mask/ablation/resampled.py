@@ -25,6 +25,7 @@ from tag2mask.errors import Tag2MaskError
 from tag2mask.evaluation.records import PHOTOS, EvaluationScores, read_scores
 from tag2mask.evaluation.resampled import ResampledMiou, read_resampled
 from tag2mask.files.json_file import read_json, write_json
+from tag2mask.files.regular_file import open_regular
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.confusion import Float64, Int64
@@ -105,7 +106,7 @@ def _tallies(
 
 def _scored_photos(evaluation: Path) -> set[str]:
     """Return the ids of the photos that an evaluation compared with their masks."""
-    with (evaluation / PHOTOS).open("rb") as lines:
+    with open_regular(evaluation / PHOTOS) as lines:
         rows = map(parse_json, lines)
         return {str(row["id"]) for row in rows if row.get("counts")}
 

@@ -22,6 +22,7 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.classes import IGNORE
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import atomic_write
+from tag2mask.files.regular_file import open_regular
 
 Float32 = npt.NDArray[np.float32]
 
@@ -72,7 +73,8 @@ def read_marginals(
     """
     fix = "Delete the file and run affinity-labels again: it computes only what is missing."
     try:
-        arrays = load(path.read_bytes())
+        with open_regular(path) as file:
+            arrays = load(file.read())
         tags, marginals = arrays["tags"], arrays["marginals"]
     except FileNotFoundError:
         raise DataError("marginals of the CRFs are missing", where=path, fix=fix) from None

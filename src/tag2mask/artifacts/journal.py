@@ -22,6 +22,7 @@ from tag2mask.artifacts.items import checked_id
 from tag2mask.files.digests import file_digest
 from tag2mask.files.links import open_itself
 from tag2mask.files.os_errors import readable_os_errors
+from tag2mask.files.regular_file import open_regular
 from tag2mask.text.json_text import parse_json
 
 
@@ -175,7 +176,7 @@ def _read_records(folder: Path, *, digests: bool) -> _Records:
     sessions = 0
     for path in sorted(folder.glob("items*.jsonl")):
         # A link to nothing is no journal.
-        with readable_os_errors(path), suppress(FileNotFoundError), path.open("rb") as lines:
+        with readable_os_errors(path), suppress(FileNotFoundError), open_regular(path) as lines:
             for line in lines:
                 parsed = _parsed(line)
                 if parsed is None:

@@ -23,6 +23,7 @@ from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.files.atomic import atomic_write
 from tag2mask.files.json_file import read_json, write_json
+from tag2mask.files.regular_file import SpecialFileError, open_regular
 from tag2mask.text.json_text import parse_json
 
 
@@ -248,7 +249,7 @@ Row = TypeVar("Row")
 
 def _read_lines(path: Path, make: Callable[[Any], Row]) -> Iterator[Row]:
     try:
-        with path.open("rb") as lines:
+        with open_regular(path) as lines:
             for line in lines:
                 row = parse_json(line)
                 if not isinstance(row, dict):
@@ -258,7 +259,7 @@ def _read_lines(path: Path, make: Callable[[Any], Row]) -> Iterator[Row]:
         raise RunFolderError(
             f"{path.name} is missing", where=path.parent, fix="Run `tag2mask prepare` again."
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (SpecialFileError, ValueError, KeyError, TypeError):
         raise _damaged(path) from None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.records import EvaluationScores
+from tag2mask.files.regular_file import open_regular
 from tag2mask.metrics.bootstrap import Interval, ResampledTallies, percentile_interval
 from tag2mask.metrics.confusion import Float64, Int64
 from tag2mask.text.json_text import parse_json
@@ -35,7 +36,7 @@ def read_resampled(path: Path, scores: EvaluationScores) -> ResampledMiou:
     classes = len(scores.classes) - 1
     tallies: dict[tuple[str, str], ResampledTallies] = {}
     try:
-        with path.open("rb") as lines:
+        with open_regular(path) as lines:
             for line in lines:
                 row = parse_json(line)
                 for stage, cells in row.get("counts", {}).items():

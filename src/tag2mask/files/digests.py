@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tag2mask.files.os_errors import readable_os_errors
+from tag2mask.files.regular_file import open_regular
 from tag2mask.files.walking import files_under
 
 _DIGESTS: dict[tuple[int, int, int, int], str] = {}
@@ -18,9 +19,9 @@ def digest(file: Path) -> str:
     """Return the sha256 (hex) of a file's content, computed once per process and state of the file.
 
     Raises:
-        RunFolderError: no permission to read it.
+        RunFolderError: a pipe or a device, or no permission to read it.
     """
-    with readable_os_errors(file), file.open("rb") as content:
+    with readable_os_errors(file), open_regular(file) as content:
         stat = os.fstat(content.fileno())
         state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if state not in _DIGESTS:
@@ -32,9 +33,9 @@ def file_digest(file: Path) -> str:
     """Return the sha256 (hex) of a file's content, for the many files that are read once.
 
     Raises:
-        RunFolderError: no permission to read it.
+        RunFolderError: a pipe or a device, or no permission to read it.
     """
-    with readable_os_errors(file), file.open("rb") as content:
+    with readable_os_errors(file), open_regular(file) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 

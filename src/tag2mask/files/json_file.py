@@ -8,6 +8,7 @@ from typing import Any
 
 from tag2mask.errors import MissingFileError, RunFolderError
 from tag2mask.files.atomic import write_text
+from tag2mask.files.os_errors import reading_fix
 from tag2mask.files.regular_file import open_regular
 from tag2mask.text.json_text import parse_json
 
@@ -35,7 +36,7 @@ def read_json(path: Path) -> Any:
         ) from None
     except OSError as error:
         raise RunFolderError(
-            f"can't be read ({error.strerror})", where=path, fix="Check the file's permissions."
+            f"can't be read ({error.strerror})", where=path, fix=reading_fix(error)
         ) from None
     except ValueError:
         raise RunFolderError(

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from tag2mask.errors import RunFolderError
 from tag2mask.files.os_errors import readable_os_errors
+from tag2mask.files.regular_file import check_regular
 
 
 def check_no_linked_folders(folder: Path) -> None:
@@ -59,8 +60,11 @@ def open_itself(path: Path, mode: str, *, buffering: int = -1) -> IO[Any]:
         buffering: as of ``open``.
 
     Raises:
-        OSError: it is a link (ELOOP, which `readable_os_errors` explains), or can't be written.
+        OSError: it is a link (ELOOP), or can't be written.
+        SpecialFileError: a pipe or a device. `readable_os_errors` explains both.
     """
+    with suppress(FileNotFoundError):
+        check_regular(path)
     encoding = None if "b" in mode else "utf-8"
 
     def opened(name: str, flags: int) -> int:

@@ -51,6 +51,7 @@ _EXPLAINED = {
     errno.ENOTDIR: ("a file is in the place of the folder", "Give another folder."),
     errno.EEXIST: ("a file is in the place of the folder", "Give another folder."),
     errno.EISDIR: ("a folder is in the place of the file", "Give the path of a file."),
+    errno.ENXIO: ("it is a pipe or a device", "Put a file in its place, or delete it."),
     errno.ELOOP: (
         "a link is in the place of the file, or leads to itself",
         "Put the file itself in its place, or delete the link.",
@@ -60,6 +61,7 @@ _OF_WRITING = frozenset(
     {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 )
 """Errors whose explanation is only right where a file is being written."""
+_OF_READING = {number: text for number, text in _EXPLAINED.items() if number not in _OF_WRITING}
 
 
 @contextmanager
@@ -93,10 +95,13 @@ def _named_file(error: OSError) -> Path | None:
 
 def os_error_text(error: OSError) -> str:
     """Return what happened, where, and how to fix it if that is known, as one line."""
-    what, fix = error.strerror or str(error), None
-    if error.errno not in _OF_WRITING:
-        what, fix = _EXPLAINED.get(error.errno or 0, (what, fix))
+    what, fix = _OF_READING.get(error.errno or 0, (error.strerror or str(error), None))
     return str(RunFolderError(what, where=_named_file(error), fix=fix))
+
+
+def reading_fix(error: OSError) -> str:
+    """Return what to do about a file that can't be read."""
+    return _OF_READING.get(error.errno or 0, ("", "Check the path and its permissions."))[1]
 
 
 def make_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import atomic_write
+from tag2mask.files.regular_file import open_regular
 from tag2mask.formats.pixels.opening import MAX_PIXELS
 from tag2mask.maps.npz_arrays import NpzArrays
 
@@ -139,7 +140,8 @@ def read_map(path: Path) -> CamMap:
     """
     fix = "Delete the file and run infer-cam again: it computes only what is missing."
     try:
-        return _parsed_map(NpzArrays(path.read_bytes()))
+        with open_regular(path) as file:
+            return _parsed_map(NpzArrays(file.read()))
     except FileNotFoundError:
         raise DataError("map is missing", where=path, fix=fix) from None
     except (OSError, ValueError) as error:

@@ -15,6 +15,7 @@ from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
 from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.evaluation.wording import with_unit
+from tag2mask.files.regular_file import open_regular
 from tag2mask.text.json_text import parse_json
 
 T = TypeVar("T")
@@ -181,7 +182,7 @@ def read_photos(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> Iterator
         RunFolderError: missing or damaged.
     """
     try:
-        with path.open("rb") as lines:
+        with open_regular(path) as lines:
             for line in lines:
                 yield parse(parse_json(line))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -17,6 +17,7 @@ import numpy as np
 from tag2mask.artifacts.items import checked_id
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.resampled import ResampledMiou
+from tag2mask.files.regular_file import open_regular
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.confusion import Confusion, Float64, Int64
 from tag2mask.text.json_text import parse_json
@@ -158,7 +159,7 @@ def _place(row: Any) -> Place:
 def _readable(path: Path) -> Iterator[Iterator[Any]]:
     """Open ``photos.jsonl``; whatever is wrong with its rows becomes one error."""
     try:
-        with path.open("rb") as lines:
+        with open_regular(path) as lines:
             yield map(parse_json, lines)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise RunFolderError(

@@ -10,12 +10,15 @@ import csv
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tag2mask.files.atomic import atomic_write
 from tag2mask.files.os_errors import readable_os_errors
+from tag2mask.files.regular_file import SpecialFileError, open_regular
 from tag2mask.text.csv_text import spreadsheet_text
 
 if TYPE_CHECKING:
@@ -156,10 +159,13 @@ def _rows_until(path: Path, columns: tuple[str, ...], done: int) -> list[list[st
 def read_rows(path: Path) -> list[list[str]]:
     """Return the rows of a CSV file; none where it is missing or not a CSV file."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            head = list(csv.reader([file.readline()]))  # names of classes may have commas
+        with (
+            open_regular(path) as content,
+            TextIOWrapper(content, encoding="utf-8", errors="replace", newline="") as file,
+        ):
+            head = list(csv.reader(islice(file, 1)))  # names of classes may have commas
             return head + list(csv.reader(file, quoting=csv.QUOTE_NONE))  # a quote costs one row
-    except (FileNotFoundError, csv.Error):
+    except (FileNotFoundError, SpecialFileError, csv.Error):
         return []
 
 

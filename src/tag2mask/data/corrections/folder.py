@@ -24,6 +24,7 @@ from tag2mask.files.atomic import write_bytes
 from tag2mask.files.digests import digest
 from tag2mask.files.json_file import read_json, write_json
 from tag2mask.files.os_errors import make_folder, readable_os_errors
+from tag2mask.files.regular_file import open_regular
 
 CORRECTIONS = "corrections"
 """Name of the folder in a run, and of the copy in ``prepare/`` that the steps read."""
@@ -101,7 +102,7 @@ class Corrections:
         It is that of the decision, even if another one is written at the same time.
 
         Raises:
-            RunFolderError: no permission to read it.
+            RunFolderError: a pipe or a device, or no permission to read it.
         """
         for file, sha256 in self._recorded(photo):
             content = _content(file)
@@ -205,7 +206,7 @@ def read_corrections(folder: Path) -> Corrections:
 
     Raises:
         DataError: no such folder, or its decisions or classes can't be read.
-        RunFolderError: no permission to read it.
+        RunFolderError: a pipe or a device, or no permission to read it.
     """
     if not folder.is_dir():
         raise DataError(
@@ -264,8 +265,9 @@ def copy_corrections(corrections: Corrections, folder: Path, classes: ClassSet) 
 
 
 def _content(file: Path) -> bytes | None:
-    with readable_os_errors(file), suppress(FileNotFoundError, IsADirectoryError):
-        return file.read_bytes()
+    missing = suppress(FileNotFoundError, IsADirectoryError)
+    with readable_os_errors(file), missing, open_regular(file) as opened:
+        return opened.read()
     return None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tag2mask.errors import DataError, PackageError, first_few
+from tag2mask.files.regular_file import open_regular
 from tag2mask.formats.tables.cell_table import CellTable, TableLine
 from tag2mask.formats.text_files.readable import readable
 
@@ -67,7 +68,7 @@ def _check_file(path: Path) -> None:
     """
     with readable(path):
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(len(_OLD_FORMAT))
     if start == _OLD_FORMAT:
         raise DataError(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tag2mask.errors import DataError
+from tag2mask.files.os_errors import reading_fix
 
 KEPT = 8
 """Parts of files that are kept after they were read again; so many threads draw masks at most."""
@@ -23,9 +24,7 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"can't be read: {error.strerror or error}",
-            where=path,
-            fix="Check the path and its permissions.",
+            f"can't be read: {error.strerror or error}", where=path, fix=reading_fix(error)
         ) from None
 
 
