@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,13 +15,14 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pytest
 
 from tag2mask.artifacts import step_folder as artifacts
 from tag2mask.artifacts.deletion import recorded_seconds, remove_step_folder
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
 from tag2mask.artifacts.identity import folder_status
-from tag2mask.artifacts.manifest import read_identity
+from tag2mask.artifacts.manifest import ReadMetrics, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
 from tag2mask.files import json_file, lock
@@ -353,8 +355,43 @@ def test_metrics_of_another_type_are_a_damaged_manifest(
         (tmp_path / "manifest.json").write_text(json.dumps(values | {"metrics": metrics}))
         if "own" in metrics:
             assert PreparedData.open(tmp_path).metric("own") == value
-    with pytest.raises(RunFolderError, match=r"not a manifest\.json of tag2mask"):
+    with pytest.raises(RunFolderError, match=rf"not a manifest\.json of tag2mask \(metrics\.{key}"):
         PreparedData.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"classes": 3}, r"classes: Input should be a valid list\)"),
+        ({"warnings": "one"}, r"warnings: Input should be a valid list\)"),
+        ({"classes": ["a", 1]}, r"classes\.1: Input should be a valid string\)"),
+        ({"alpha": float("nan")}, "alpha: Input should be a valid number"),  # null in the file
+        ({"own": np.float32(1)}, "own: Unable to serialize unknown type: <class 'numpy.float32'>"),
+    ],
+)
+def test_a_metric_that_could_not_be_read_again_is_refused(
+    tmp_path: Path, metrics: dict[str, object], message: str
+) -> None:
+    with (
+        pytest.raises(RunFolderError, match=rf"{message}.*another name or value.*parts\.md"),
+        step_folder(CamMaps, tmp_path / "a", section={"made": "elsewhere"}) as step,
+    ):
+        step.journal.record("a", "key")
+        step.finish(metrics=metrics)
+    with step_folder(CamMaps, tmp_path / "a", section={"made": "elsewhere"}) as step:
+        assert step.resumed and step.journal.key("a") == "key"
+        step.finish(metrics={"classes": ("a", "b"), "own": (3, float("inf"))})
+    assert CamMaps.open(tmp_path / "a").manifest.metrics == {
+        "classes": ["a", "b"],
+        "own": [3, None],
+    }
+
+
+def test_the_metrics_of_a_fixed_type_are_documented() -> None:
+    page = Path(__file__).parents[2] / "docs/how-to/parts.md"
+    listed = page.read_text().partition("## Maps made elsewhere")[2].partition("\n## ")[0]
+    names = set(re.findall(r"`(\w+)`", listed.partition("fixed type")[2]))
+    assert names == set(ReadMetrics.model_fields)
 
 
 def test_a_metric_that_is_missing_is_named(tmp_path: Path) -> None:

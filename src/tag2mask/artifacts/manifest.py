@@ -7,10 +7,12 @@ rules.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
+from pydantic_core import to_jsonable_python
 
 from tag2mask.errors import MissingFileError, RunFolderError
 from tag2mask.files.json_file import read_json
@@ -49,27 +51,49 @@ class Identity(BaseModel):
     """Time spent so far, without attempts that were killed."""
 
 
-_Texts = list[str] | tuple[str, ...]
+class ReadMetrics(BaseModel):
+    """Types of the metrics that are read again, checked for all readers; a step may have others.
 
-
-class _Metrics(BaseModel):
-    """Types of the metrics that are read again, checked for all readers; a step may have others."""
+    ``docs/how-to/parts.md`` lists them.
+    """
 
     model_config = ConfigDict(strict=True)
 
     alpha: float = 0.0
-    alphas: list[float] | tuple[float, ...] = ()
+    alphas: list[float] = []
     background_source: str = ""
     background_threshold: float | None = None
-    calibration_photos: _Texts = ()
+    calibration_photos: list[str] = []
     class_thresholds: dict[str, float] = {}
-    classes: _Texts = ()
+    classes: list[str] = []
     imported: str = ""
     masks_made_by: str = ""
-    understood: _Texts = ()
-    warnings: _Texts = ()
-    without_sure_pixels: _Texts = ()
-    without_tagged_pixels: _Texts = ()
+    understood: list[str] = []
+    warnings: list[str] = []
+    without_sure_pixels: list[str] = []
+    without_tagged_pixels: list[str] = []
+
+
+def recorded_metrics(metrics: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return metrics as the JSON values that the manifest of a folder will hold.
+
+    Raises:
+        RunFolderError: one is no JSON value, or of another type than in `ReadMetrics`.
+    """
+    found = {}
+    for key, value in metrics.items():
+        try:
+            found[key] = to_jsonable_python(value, inf_nan_mode="null")
+            ReadMetrics.model_validate({key: found[key]})
+        except ValueError as error:  # pydantic's and its serializer's
+            what = _problem(error) if isinstance(error, ValidationError) else f"{key}: {error}"
+            raise RunFolderError(
+                f"a metric can't be recorded ({what})",
+                where=folder,
+                fix="Give it another name or value: docs/how-to/parts.md lists the names with a "
+                "type of their own.",
+            ) from None
+    return found
 
 
 class Manifest(Identity):
@@ -87,7 +111,7 @@ class Manifest(Identity):
     @field_validator("metrics")
     @classmethod
     def _types(cls, metrics: dict[str, Any]) -> dict[str, Any]:
-        _Metrics.model_validate(metrics)
+        ReadMetrics.model_validate(metrics)
         return metrics
 
 
@@ -129,5 +153,13 @@ def read_record(
         return found
     except ValidationError as error:
         raise RunFolderError(
-            f"not a {path.name} of tag2mask ({error.error_count()} problems)", where=path, fix=fix
+            f"not a {path.name} of tag2mask ({_problem(error)})", where=path, fix=fix
         ) from None
+
+
+def _problem(error: ValidationError) -> str:
+    """Return the first problem, with the key that it is about, and how many more there are."""
+    first, *more = error.errors(include_url=False)
+    key = ".".join(map(str, first["loc"]))
+    named = f"{key}: {first['msg']}" if key else first["msg"]
+    return f"{named}; {len(more)} more" if more else named

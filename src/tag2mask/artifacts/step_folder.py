@@ -37,7 +37,14 @@ from tag2mask.artifacts.identity import (
     is_being_deleted,
 )
 from tag2mask.artifacts.journal import Journal
-from tag2mask.artifacts.manifest import MANIFEST, STARTED, Identity, Manifest, read_identity
+from tag2mask.artifacts.manifest import (
+    MANIFEST,
+    STARTED,
+    Identity,
+    Manifest,
+    read_identity,
+    recorded_metrics,
+)
 from tag2mask.artifacts.redo import delete_kept, put_back_moved
 from tag2mask.errors import FolderInUseError, RunFolderError
 from tag2mask.files.atomic import remove_temporary_files
@@ -94,9 +101,13 @@ class Step(Generic[HandleT]):
 
         Args:
             counts: numbers of items, by name.
-            metrics: what the step measured; JSON values.
+            metrics: what the step measured; JSON values, those in `ReadMetrics` of its types.
             skipped: skipped photos, each as ``id: reason``.
+
+        Raises:
+            RunFolderError: a metric is of another type; the folder stays partial.
         """
+        recorded = recorded_metrics(metrics, self.path)
         self.journal.close()
         self.finished = True
         if self._rank == 0:
@@ -106,7 +117,7 @@ class Step(Generic[HandleT]):
                 **(self._identity.model_dump() | {"seconds": round(self._seconds(), 3)}),
                 tag2mask=__version__,
                 counts=dict(counts),
-                metrics=dict(metrics),
+                metrics=recorded,
                 skipped=tuple(skipped),
                 files=model_checksums(self.path),
                 versions=_versions(),
