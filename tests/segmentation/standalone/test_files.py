@@ -13,7 +13,8 @@ from data_folders import ends_soon, write_mask_folders, write_photo
 from odd_folders import linked, nested
 from watching import put
 
-from tag2mask.segmentation.standalone.files import list_photos
+from tag2mask.data import photo_files
+from tag2mask.segmentation.standalone.files import list_photos, photo_of
 from tag2mask.segmentation.standalone.predict import check_folder
 
 
@@ -103,6 +104,29 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
         assert {photo.id: photo.problem for photo in listed} == expected
     (photo,) = list_photos([str(inbox / "cam.jpg")], tmp_path / "out")
     assert photo.problem == problem
+
+
+@pytest.mark.parametrize(
+    ("name", "usable"),
+    [
+        ("7\nx_1", False),
+        ("a\rb", False),
+        ("tab\t", False),
+        ("a\\b", False),
+        ("\udcff", False),
+        ("at 3.04\u202fPM", True),  # as macOS names screenshots
+        ("=1, 2", True),
+    ],
+)
+def test_names_that_no_mask_can_have_are_those_of_tag2mask(
+    tmp_path: Path, name: str, usable: bool
+) -> None:
+    write_photo(tmp_path / "photos" / f"{name}.png")
+    (photo,) = list_photos([str(tmp_path / "photos")], tmp_path / "out")
+    assert photo.problem == ("" if usable else "no mask can have this name; rename it")
+    assert photo_of(name, tmp_path / "gone", "").problem == photo.problem
+    (same,) = photo_files.list_photos([tmp_path / "photos"])
+    assert (same.problem is None) is usable
 
 
 def test_temporary_files_of_killed_calls_are_removed(tmp_path: Path) -> None:

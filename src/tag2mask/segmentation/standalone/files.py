@@ -6,6 +6,7 @@ import errno
 import glob
 import json
 import os
+import re
 import secrets
 import stat
 import zlib
@@ -41,6 +42,8 @@ STEP_RECORDS = ("manifest.json", "started.json")
 STEP_KEYS = {"step", "identity", "fingerprint"}
 RECORD, MASKS = "predict.json", "masks"
 """The file and the folder that this program writes beside whatever else is in ``--out``."""
+UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\\]")
+"""Characters that no photo's id may have: a table has one photo per line."""
 ANOTHER = "another photo of this name has a mask in --out; rename it, or give another --out"
 """Why a photo is left out whose name repeats that of another."""
 
@@ -63,8 +66,10 @@ class Photo(NamedTuple):
 def photo_of(id: str, path: Path, problem: str) -> Photo:
     """Return a photo with the stamp ``<bytes>-<mtime_ns>-<checksum of the path>``.
 
-    The stamp of a link to nothing is empty.
+    The stamp of a link to nothing is empty. A name that tag2mask gives no mask is a problem, too.
     """
+    if UNUSABLE.search(id):
+        problem = problem or "no mask can have this name; rename it"
     try:
         status = path.stat()
     except OSError:

@@ -81,8 +81,6 @@ class Writer:
         for photo in photos:
             if photo.problem:
                 self._leave_out(photo, photo.problem)
-            elif not photo.id.isprintable() or "\\" in photo.id:
-                self._leave_out(photo, "no mask can have this name; rename it")
             elif is_another(photo.stamp, stamps.get(photo.id, photo.stamp)):
                 self._leave_out(photo, ANOTHER)
             elif photo.stamp != stamps.get(photo.id) or not self._mask(photo).is_file():

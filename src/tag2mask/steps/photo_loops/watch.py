@@ -9,7 +9,6 @@ from threading import Event
 from tag2mask.artifacts.handles import Predictions
 from tag2mask.artifacts.journal import Journal
 from tag2mask.artifacts.step_folder import step_folder
-from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.recipe.sections import Predict
@@ -126,8 +125,6 @@ def _due(
         stamp = known.get(photo.id) or journal.key(photo.id) or photo.stamp
         if photo.problem:
             skip(photo, photo.problem)
-        elif UNPRINTABLE.search(photo.id) or "\\" in photo.id:
-            skip(photo, "no mask can have this name; rename it")
         elif is_another(photo.stamp, stamp):
             skip(photo, ANOTHER)
         elif photo.stamp != journal.key(photo.id):
