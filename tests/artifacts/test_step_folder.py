@@ -13,7 +13,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from tag2mask.artifacts.manifest import ReadMetrics, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
 from tag2mask.files import json_file, lock
-from tag2mask.files.regular_file import open_regular
+from tag2mask.files.regular_file import read_regular
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.sections import InferCam, Prepare
 from tag2mask.recipe.training import TrainCam
@@ -578,14 +578,14 @@ def test_a_folder_of_your_own_maps(tmp_path: Path) -> None:
 def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def written_after(path: Path) -> BinaryIO:
+    def written_after(path: Path) -> bytes:
         try:
-            return open_regular(path)
+            return read_regular(path)
         except FileNotFoundError:
             path.write_text("{}")
             raise
 
-    monkeypatch.setattr(json_file, "open_regular", written_after)
+    monkeypatch.setattr(json_file, "read_regular", written_after)
     assert read_identity(tmp_path) is None
     with pytest.raises(RunFolderError, match=r"not a manifest\.json"):
         read_identity(tmp_path)

@@ -22,7 +22,7 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.classes import IGNORE
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import atomic_write
-from tag2mask.files.regular_file import open_regular
+from tag2mask.files.regular_file import read_regular
 
 Float32 = npt.NDArray[np.float32]
 
@@ -73,8 +73,7 @@ def read_marginals(
     """
     fix = "Delete the file and run affinity-labels again: it computes only what is missing."
     try:
-        with open_regular(path) as file:
-            arrays = load(file.read())
+        arrays = load(read_regular(path))
         tags, marginals = arrays["tags"], arrays["marginals"]
     except FileNotFoundError:
         raise DataError("marginals of the CRFs are missing", where=path, fix=fix) from None

@@ -9,7 +9,7 @@ from typing import Any
 from tag2mask.errors import MissingFileError, RunFolderError
 from tag2mask.files.atomic import write_text
 from tag2mask.files.os_errors import reading_fix
-from tag2mask.files.regular_file import open_regular
+from tag2mask.files.regular_file import read_regular
 from tag2mask.text.json_text import parse_json
 
 
@@ -26,8 +26,7 @@ def read_json(path: Path) -> Any:
         RunFolderError: unreadable or not JSON.
     """
     try:
-        with open_regular(path) as file:
-            return parse_json(file.read())
+        return parse_json(read_regular(path))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(
             f"{path.name} is missing",

@@ -23,6 +23,12 @@ def open_regular(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file, or of the one that a link leads to; see `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
 def check_regular(path: Path) -> None:
     """Check that opening a file doesn't wait for another process.
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import atomic_write
-from tag2mask.files.regular_file import open_regular
+from tag2mask.files.regular_file import read_regular
 from tag2mask.formats.pixels.opening import MAX_PIXELS
 from tag2mask.maps.npz_arrays import NpzArrays
 
@@ -140,8 +140,7 @@ def read_map(path: Path) -> CamMap:
     """
     fix = "Delete the file and run infer-cam again: it computes only what is missing."
     try:
-        with open_regular(path) as file:
-            return _parsed_map(NpzArrays(file.read()))
+        return _parsed_map(NpzArrays(read_regular(path)))
     except FileNotFoundError:
         raise DataError("map is missing", where=path, fix=fix) from None
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from tag2mask.artifacts.items import checked_id
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.errors import DataError
 from tag2mask.files.os_errors import readable_os_errors
-from tag2mask.files.regular_file import open_regular
+from tag2mask.files.regular_file import read_regular
 from tag2mask.text.json_text import parse_json
 
 DECISIONS = "decisions.jsonl"
@@ -91,8 +91,8 @@ def read_decisions(path: Path) -> dict[str, Decision]:
     found: dict[str, Decision] = {}
     if not path.exists():
         return found
-    with readable_os_errors(path), open_regular(path) as file:
-        content = file.read()
+    with readable_os_errors(path):
+        content = read_regular(path)
     for decision in _decisions(content, path):
         found[decision.photo] = decision
     return found

@@ -24,7 +24,7 @@ from tag2mask.files.atomic import write_bytes
 from tag2mask.files.digests import digest
 from tag2mask.files.json_file import read_json, write_json
 from tag2mask.files.os_errors import make_folder, readable_os_errors
-from tag2mask.files.regular_file import open_regular
+from tag2mask.files.regular_file import read_regular
 
 CORRECTIONS = "corrections"
 """Name of the folder in a run, and of the copy in ``prepare/`` that the steps read."""
@@ -265,9 +265,8 @@ def copy_corrections(corrections: Corrections, folder: Path, classes: ClassSet) 
 
 
 def _content(file: Path) -> bytes | None:
-    missing = suppress(FileNotFoundError, IsADirectoryError)
-    with readable_os_errors(file), missing, open_regular(file) as opened:
-        return opened.read()
+    with readable_os_errors(file), suppress(FileNotFoundError, IsADirectoryError):
+        return read_regular(file)
     return None
 
 
