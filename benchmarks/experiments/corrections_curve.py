@@ -26,7 +26,6 @@ Scored are the validation photos of RUN. Settings are therefore chosen with a RU
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import commit, machine
+from benchmarks.experiments.row_log import append_row, origin, read_rows
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel, Evaluation, PreparedData
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
@@ -99,12 +98,8 @@ def main() -> None:
         row = asdict(point) | {
             "miou": round(100 * miou, 2),
             "minutes": round((time.monotonic() - start) / 60, 1),
-            "commit": commit(),
-            "machine": machine(),
-            "date": time.strftime("%Y-%m-%d"),
         }
-        with options.rows.open("a", encoding="utf-8") as rows:
-            rows.write(json.dumps(row) + "\n")
+        append_row(options.rows, row | origin())
         print(f"{point.name}: {100 * miou:.2f}", flush=True)
 
 
@@ -122,11 +117,9 @@ def points(options: argparse.Namespace) -> list[Point]:
 
 def scored_points(rows: Path) -> set[Point]:
     """Return the points that have a line."""
-    lines = rows.read_text(encoding="utf-8").splitlines() if rows.is_file() else []
-    found = [json.loads(line) for line in lines]
     return {
         Point(row["run"], row["choice"], row["photos"], row["seed"], tuple(row["settings"]))
-        for row in found
+        for row in read_rows(rows)
     }
 
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import commit, machine
+from benchmarks.experiments.row_log import Row, append_row, origin, read_rows
 from benchmarks.object_scores import score_run
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
@@ -117,12 +117,12 @@ def write_data(point: Point, prepared: Path, folder: Path) -> None:
     write_text(folder / TABLE, "\n".join(rows) + "\n")
 
 
-def run_point(point: Point, prepared: Path, work: Path) -> dict[str, Any]:
+def run_point(point: Point, prepared: Path, work: Path) -> Row:
     """Run a point, or the rest of it; return its line of the log."""
     data, out = work / f"{point.name}-data", work / point.name
     write_data(point, prepared, data)
     start = time.monotonic()
-    line: dict[str, Any] = asdict(point)
+    line: Row = asdict(point)
     try:
         recipe = load_recipe(point.recipe, point.settings)
         pipeline.run(data, recipe, out, until=PseudoMaskFolder.step)
@@ -130,8 +130,7 @@ def run_point(point: Point, prepared: Path, work: Path) -> dict[str, Any]:
     except Tag2MaskError as error:
         line["refused"] = str(error)
     minutes = round((time.monotonic() - start) / 60, 1)
-    measured = {"commit": commit(), "machine": machine(), "date": time.strftime("%Y-%m-%d")}
-    return line | {"minutes": minutes} | measured
+    return line | {"minutes": minutes} | origin()
 
 
 def scores(run: Path) -> dict[str, Any]:
@@ -157,16 +156,15 @@ def scores(run: Path) -> dict[str, Any]:
 
 def is_logged(log: Path, point: Point) -> bool:
     """Return whether a point has a line."""
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     wanted = json.loads(json.dumps(asdict(point)))
-    return any(wanted.items() <= json.loads(line).items() for line in lines)
+    return any(wanted.items() <= line.items() for line in read_rows(log))
 
 
 def table(log: Path) -> str:
     """Return the lines of the log as a Markdown table."""
     head = ("photos of", "classes", "n", "m", "training photos", "mIoU", "lowest and highest IoU")
     rows: list[tuple[object, ...]] = [head, ("---",) * len(head)]
-    for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
+    for line in read_rows(log):
         point = (line["source"], len(line["classes"]), line["photos"], line["without"])
         if "refused" in line:
             rows.append((*point, "", "", line["refused"]))
@@ -217,8 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if time.monotonic() - start > 60 * options.minutes:
                 return
             line = run_point(point, prepared, options.work)
-            with options.log.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
+            append_row(options.log, line)
             print(f"{point.name}: {line.get('miou', line.get('refused'))}", flush=True)
 
 

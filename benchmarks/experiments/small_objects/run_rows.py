@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import SUCCESS, commit, machine
+from benchmarks.experiments.row_log import Row, append_row, origin, read_rows
+from benchmarks.measure import SUCCESS
 from benchmarks.object_scores import score_run
 
 LOG = Path(__file__).with_name("rows.jsonl")
@@ -59,7 +60,6 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "CRF": ("small-objects-cpu", ("pseudo_masks.crf.enabled=true",)),
 }
 """Rows in their order: a recipe and what differs from it."""
-Row = dict[str, Any]
 
 
 def describe_data(folder: Path) -> dict[str, Any]:
@@ -76,8 +76,7 @@ def describe_data(folder: Path) -> dict[str, Any]:
 def is_logged(log: Path, row: Row) -> bool:
     """Return whether the log has a row of the same recipe, settings, data and last step."""
     keys = ("recipe", "settings", "data", "until")
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    return any(all(json.loads(line)[key] == row[key] for key in keys) for line in lines)
+    return any(all(logged[key] == row[key] for key in keys) for logged in read_rows(log))
 
 
 def run_row(data: Path, out: Path, row: Row) -> Row:
@@ -98,9 +97,7 @@ def run_row(data: Path, out: Path, row: Row) -> Row:
         "minutes": round((time.monotonic() - start) / 60, 1),
         "peak_mib": int(done.stdout.splitlines()[-1]) // 1024,
         "scores": scores,
-        "commit": commit(),
-        "machine": machine(),
-        "date": time.strftime("%Y-%m-%d"),
+        **origin(),
     }
 
 
@@ -143,8 +140,7 @@ def main() -> None:
         if time.monotonic() - start > 60 * options.minutes:
             break
         found = run_row(options.data, options.runs / name.replace(" ", "-"), row)
-        with options.log.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(found) + "\n")
+        append_row(options.log, found)
         print(json.dumps(found["scores"], indent=2), flush=True)
 
 

@@ -23,7 +23,6 @@ the held-out tags, and the objects found in the validation photos, tags known, a
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.experiments.row_log import Row, append_row, origin, read_rows
 from benchmarks.experiments.small_objects.features import (
     class_maps,
     fit,
@@ -41,7 +41,6 @@ from benchmarks.experiments.small_objects.features import (
     object_scores,
     pooled,
 )
-from benchmarks.measure import commit, machine
 from tag2mask.data.index import read_classes, read_index, read_mask_paths
 from tag2mask.data.masks import read_mask
 from tag2mask.metrics.tag_scores import tag_quality
@@ -112,13 +111,7 @@ def gated(maps: Tensor, deep: Tensor, threshold: float) -> Tensor:
     return torch.where(gate >= threshold, maps, median) if threshold > 0 else maps
 
 
-def logged(log: Path) -> list[dict[str, Any]]:
-    """Return the lines of the log, without what was measured."""
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    return [{key: json.loads(line)[key] for key in KEYS} for line in lines]
-
-
-def due_rows(options: argparse.Namespace, data: dict[str, Any]) -> list[dict[str, Any]]:
+def due_rows(options: argparse.Namespace, data: dict[str, Any]) -> list[Row]:
     """Return the rows that the log lacks, by group."""
     rows = [
         dict(zip(KEYS, (data, group, starts, within, gate, options.epochs), strict=True))
@@ -127,7 +120,7 @@ def due_rows(options: argparse.Namespace, data: dict[str, Any]) -> list[dict[str
         for within in options.within
         for gate in options.gates
     ]
-    done = logged(options.log)
+    done = [{key: row[key] for key in KEYS} for row in read_rows(options.log)]
     return [row for row in rows if row not in done]
 
 
@@ -175,12 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "deep_precision": deep_head.precision[0].tolist(),
                 "scores": found,
                 "minutes_of_group": round((time.monotonic() - start) / 60, 2),
-                "commit": commit(),
-                "machine": machine(),
-                "date": time.strftime("%Y-%m-%d"),
             }
-            with options.log.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
+            append_row(options.log, line | origin())
             wrong = found["wrong_parts_per_other_photo"]
             print(*row.items(), f"recall {found['recall']}, wrong {wrong}", flush=True)
 

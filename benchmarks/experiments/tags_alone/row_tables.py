@@ -9,11 +9,10 @@ left out.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.experiments.row_log import Row, read_rows
 from benchmarks.experiments.tags_alone.row_list import (
     BASELINES,
     CONTRAST,
@@ -34,7 +33,6 @@ TABLES: dict[str, tuple[Experiment, ...]] = {
 }
 MASKS = ("masks, train", "masks, tuning")
 NETWORK = ("network, train", "network, tuning", "over its base (95 % over photos)")
-Row = dict[str, Any]
 
 
 def tables(rows: Sequence[Row]) -> Iterator[str]:
@@ -81,8 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--log", type=Path, default=LOG)
     log: Path = parser.parse_args().log
-    rows = [json.loads(text) for text in log.read_text(encoding="utf-8").splitlines()]
-    print("\n\n".join(tables(rows)))
+    print("\n\n".join(tables(read_rows(log))))
 
 
 if __name__ == "__main__":

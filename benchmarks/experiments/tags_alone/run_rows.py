@@ -25,12 +25,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
+from benchmarks.experiments.row_log import Row, append_row, origin, read_rows
 from benchmarks.experiments.tags_alone.row_list import EXPERIMENTS, Experiment, Script
 from benchmarks.experiments.tags_alone.row_scores import gains, run_row
 from benchmarks.experiments.tune_split import LISTS, TUNE_PHOTOS, make_tune_split, read_ids
-from benchmarks.measure import SUCCESS, commit, machine
+from benchmarks.measure import SUCCESS
 from tag2mask.ablation.trials import seed_options, slug
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
@@ -48,7 +48,6 @@ from tag2mask.errors import Tag2MaskError
 LOG = Path(__file__).with_name("rows.jsonl")
 RECIPE = "lite0-cpu"
 WEIGHTS = "train_segmenter.network.weights"
-Row = dict[str, Any]
 
 
 class StepFailedError(Exception):
@@ -156,7 +155,7 @@ class Runs:
         Raises:
             StepFailedError: a command failed.
         """
-        own, code = self.experiments[name], commit()
+        own, made = self.experiments[name], origin()  # of the code that runs
         out = self.make(name, seed)
         names: dict[Split, str] = {"train": "train", "val": self.photos}
         row = {
@@ -174,9 +173,7 @@ class Runs:
             row["over_base"] = gains(out, self.make(own.base, seed), names)
         return row | {
             "minutes": round(sum(self._seconds(own, seed, out).values()) / 60, 1),
-            "commit": code,
-            "machine": machine(),
-            "date": time.strftime("%Y-%m-%d"),
+            **made,
             "key": self.key(name, seed),
         }
 
@@ -247,28 +244,6 @@ def _run(words: Sequence[str]) -> None:
         raise StepFailedError(" ".join(command[1:]))
 
 
-def logged_keys(log: Path) -> set[str]:
-    """Return the keys of the rows in a log.
-
-    Raises:
-        SystemExit: a line is damaged.
-    """
-    found = set()
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.add(json.loads(line)["key"])
-        except (ValueError, KeyError, TypeError):
-            raise SystemExit(f"{log}: line {number} is no row; delete it") from None
-    return found
-
-
-def append_row(log: Path, row: Row) -> None:
-    """Append a row to a log."""
-    with log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-
-
 def main() -> None:
     """Run the rows that the log lacks, within the given time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -292,7 +267,7 @@ def main() -> None:
     failed = []
     for seed in map(int, options.seeds.split(",")):
         for name in options.rows:
-            if runs.key(name, seed) in logged_keys(options.log):
+            if runs.key(name, seed) in {row["key"] for row in read_rows(options.log)}:
                 continue
             if time.monotonic() - start > 60 * options.minutes:
                 break

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.experiments.row_log import read_rows
 from benchmarks.experiments.tags_alone.row_list import EXPERIMENTS, SEAM
 from benchmarks.experiments.tags_alone.row_tables import TABLES, tables
 from benchmarks.experiments.tags_alone.run_rows import LOG
@@ -45,7 +45,6 @@ def test_every_experiment_is_in_one_table() -> None:
 
 
 def test_page_has_the_tables_of_the_rows() -> None:
-    rows = [json.loads(line) for line in LOG.read_text(encoding="utf-8").splitlines()]
     page = PAGE.read_text(encoding="utf-8")
-    for table in tables(rows):
+    for table in tables(read_rows(LOG)):
         assert table.split("\n", 2)[2] in page

@@ -211,15 +211,6 @@ def test_rows_in_the_log_are_skipped(
     assert len(ran) == 6, "no time is left"
 
 
-def test_a_damaged_log_is_reported(
-    calls: Calls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"key": "0"}\n{"key":')
-    with pytest.raises(SystemExit, match="line 2 is no row"):
-        queue(monkeypatch, tmp_path)
-    assert not calls.words
-
-
 @pytest.mark.slow
 def test_every_kind_of_experiment_is_run_and_scored(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
