@@ -68,6 +68,35 @@ def test_places_of_json_and_photos(tmp_path, name, folder):
     assert (tmp_path / entry.image).is_file() and entry.id.endswith("sub/a")
 
 
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("train/_annotations.coco.json", "valid/_annotations.coco.json"),
+        ("annotations/instances_training.json", "annotations/instances_validation.json"),
+        ("annotations/training2017.json", "annotations/valid2017.json"),
+    ],
+)
+def test_usual_names_of_splits(tmp_path, train, val):
+    for name, photo in ((train, "a.jpg"), (val, "b.jpg"), ("test/_annotations.coco.json", "c.jpg")):
+        folder = Path(name).parent.name.replace("annotations", "images")
+        annotations = [coco_annotation(1, 7, box(0, 0, 2, 2))]
+        write_coco(tmp_path, "", {1: photo}, annotations, folder=folder, name=name)
+    found = read_coco(tmp_path, SourceOptions())
+    assert found.problems == ()
+    assert [entry.split for entry in found.entries] == ["train", "val"]
+
+
+def test_the_name_of_a_split_itself_comes_first(tmp_path):
+    for split in ("train", "val", "valid"):
+        annotations = [coco_annotation(1, 7, box(0, 0, 2, 2))]
+        write_coco(tmp_path, split, {1: f"{split}.jpg"}, annotations, folder="images")
+    found = read_coco(tmp_path, SourceOptions())
+    assert [Path(entry.image).stem for entry in found.entries] == ["train", "val"]
+    assert ["instances_valid.json" in problem.message for problem in found.problems] == [True]
+    other = read_coco(tmp_path, SourceOptions(val_split="valid"))
+    assert [Path(entry.image).stem for entry in other.entries] == ["train", "valid"]
+
+
 def test_a_list_of_ids_splits_one_json(tmp_path):
     write_coco(
         tmp_path,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.listing import subfolders
+from tag2mask.data.layouts.splits import usual_split
 from tag2mask.errors import DataError, first_few
 from tag2mask.files.regular_file import open_regular
 
@@ -31,7 +33,7 @@ def find_coco_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]
         )
     chosen: list[tuple[Path, str]] = []
     for split in (options.train_split, options.val_split):
-        named = [] if split is None else [p for p in candidates if is_of_split(p, root, split)]
+        named = [] if split is None else files_of_split(candidates, root, split)
         if len(named) > 1:
             raise DataError(
                 f"several JSON files for split {split!r}: {first_few(p.name for p in named)}",
@@ -54,11 +56,23 @@ def find_coco_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]
     return [(rest[0], ""), *chosen]
 
 
-def is_of_split(path: Path, root: Path, split: str) -> bool:
-    """Return whether a JSON file is of a split, by its name or its folder's."""
+def files_of_split(files: Sequence[Path], root: Path, split: str) -> list[Path]:
+    """Return the JSON files of a split, by their names or those of their folders.
+
+    Only where none has the name itself, such as ``val``, usual ones count, such as ``valid``.
+    """
+    names = {path: _split_name(path, root) for path in files}
+    named = [path for path in files if re.fullmatch(rf"{re.escape(split)}(\d{{4}})?", names[path])]
+    usual = usual_split(split)
+    if named or usual is None:
+        return named
+    return [path for path in files if usual_split(re.sub(r"\d{4}$", "", names[path])) == usual]
+
+
+def _split_name(path: Path, root: Path) -> str:
     if path.name == "_annotations.coco.json":
-        return path.parent != root and path.parent.name == split
-    return re.fullmatch(rf"{re.escape(split)}(\d{{4}})?", name_of_split(path)) is not None
+        return "" if path.parent == root else path.parent.name
+    return name_of_split(path)
 
 
 def name_of_split(path: Path) -> str:

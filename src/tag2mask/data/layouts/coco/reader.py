@@ -29,8 +29,8 @@ from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, Sour
 from tag2mask.data.layouts.addresses import is_upload
 from tag2mask.data.layouts.coco.files import (
     candidate_files,
+    files_of_split,
     find_coco_files,
-    is_of_split,
     name_of_split,
     named_files,
 )
@@ -110,11 +110,9 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
 
 def _unused_files(root: Path, used: Collection[Path]) -> list[DataProblem]:
     """Return a warning where JSON files are not read, unless they are of the split ``test``."""
-    unused = [
-        path.relative_to(root).as_posix()
-        for path in candidate_files(root)
-        if path not in used and not is_of_split(path, root, "test")
-    ]
+    files = candidate_files(root)
+    other = {*used, *files_of_split(files, root, "test")}
+    unused = [path.relative_to(root).as_posix() for path in files if path not in other]
     if not unused:
         return []
     return [
