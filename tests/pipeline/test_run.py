@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -650,6 +651,72 @@ def test_what_kept_networks_started_from_may_be_gone(
         pipeline.run(data, Recipe(), tmp_path / "run", update=True)
     with pytest.raises(RecipeError, match="no such model file"):
         pipeline.run(data, Recipe(), tmp_path / "run", redo="train-segmenter")
+
+
+def check_plan(stages: FakeSteps, data: Path, recipe: Recipe, out: Path, **options: Any) -> None:
+    """Check that a run does what its dry run says, with the steps whose work is noted."""
+    plan = dry_run(data, recipe, out, **options)
+    assert plan.refusal is None
+    done = [step.step for step in plan.steps if step.action in ("run", "resume", "update")]
+    assert all((step.cost is not None) == (step.step in done) for step in plan.steps)
+    stages.worked.clear()
+    pipeline.run(data, recipe, out, **options)
+    assert stages.worked == [step for step in done if step != "prepare"]
+
+
+@pytest.mark.parametrize("stopped", ["train-cam", "infer-cam", "walk"])
+def test_an_update_that_was_stopped_keeps_the_models_when_it_goes_on(
+    looked_at: FakeSteps,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped: str,
+) -> None:
+    out, models = tmp_path / "run", {kind.step for kind in MODELS}
+    write_tagged_photos(data, 8)
+    pipeline.run(data, Recipe(), out)
+    write_tagged_photos(data, 10)
+    if stopped == "train-cam":
+        pipeline.run(data, Recipe(), out, update=True, until="prepare")
+    else:
+        looked_at.fail_at = stopped
+        with pytest.raises(DataError, match="can't be read"):
+            pipeline.run(data, Recipe(), out, update=True)
+        looked_at.fail_at = None
+    refused = dry_run(data, Recipe(), out)
+    assert [step.action for step in refused.steps[:2]] == ["skip", "refuse"]
+    other = recipe_from({"affinity_labels": {"threshold_from": "fixed"}})
+    check_plan(looked_at, data, other, tmp_path / "other", source=out, update=True)
+    assert models & {*looked_at.worked} == models - {"train-cam"}, "their inputs are others"
+
+    def gone(start: object) -> None:
+        raise RecipeError("no such model file")
+
+    for kind in MODELS:
+        monkeypatch.setitem(START_CHECKS, kind, gone)  # type: ignore[arg-type]
+    for folder, source in ((tmp_path / "new", out), (out, None)):
+        check_plan(looked_at, data, Recipe(), folder, source=source, update=True)
+        assert "report" in looked_at.worked and not models & {*looked_at.worked}
+        check_plan(looked_at, data, Recipe(), folder, update=True)
+        assert not looked_at.worked
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_models_are_kept_where_a_folder_before_them_is_gone(
+    looked_at: FakeSteps, data: Path, tmp_path: Path, update: bool
+) -> None:
+    out = tmp_path / "run"
+    write_tagged_photos(data, 8)
+    pipeline.run(data, Recipe(), out)
+    if update:
+        write_tagged_photos(data, 10)
+    shutil.rmtree(out / "infer-cam")
+    plan = {step.step: step.action for step in dry_run(data, Recipe(), out, update=update).steps}
+    assert plan["infer-cam"] == "run" and {plan[kind.step] for kind in MODELS} == {"skip"}
+    looked_at.worked.clear()
+    pipeline.run(data, Recipe(), out, update=update)
+    assert "infer-cam" in looked_at.worked
+    assert not {kind.step for kind in MODELS} & {*looked_at.worked}
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def recipe_to_branch(run: Path, out: Path) -> Path:
 def held_steps(run: Path, recipe: Recipe, redo: str | None = None) -> list[type[Handle]]:
     """Return the finished steps of a run that a recipe would make the same, in order.
 
-    Networks that an update kept are among them. The report is not: it is written in seconds.
+    Networks that an update keeps are among them, even where steps before them are not. The report
+    is not: it is written in seconds.
 
     Args:
         run: the run folder.
@@ -72,10 +73,7 @@ def held_steps(run: Path, recipe: Recipe, redo: str | None = None) -> list[type[
     return [
         kinds[found.step]
         for found in folder_states(run, recipe)
-        if (
-            found.folder.state == "fresh"
-            or (only_data_changed(found) and not found.folder.settings)
-        )
+        if (found.folder.state == "fresh" or only_data_changed(found))
         and found.step not in redone
         and found.step != ReportPage.step
     ]

@@ -10,12 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tag2mask.artifacts.handles import (
-    MODELS,
-    Evaluation,
-    PreparedData,
-    ReportPage,
-)
+from tag2mask.artifacts.handles import Evaluation, Handle, PreparedData, ReportPage
 from tag2mask.artifacts.placement import check_run_outside_data
 from tag2mask.errors import (
     DataChangedError,
@@ -33,7 +28,7 @@ from tag2mask.pipeline.status import (
     StepStatus,
     check_redo,
     folder_states,
-    only_data_changed,
+    is_model,
     redone_folders,
     step_index,
     steps_of,
@@ -120,10 +115,12 @@ def dry_run(
     check_start_files(recipe, out)
     check_own_masks(recipe, out, redo)
     if source is None or is_begun(out):
-        return _plan(data, recipe, out, until, update, redo, compare, corrections)
+        redone = [kind for kind, _ in redone_folders(recipe, out, redo)]
+        return _plan(data, recipe, out, until, update, redone, compare, corrections)
     check_no_other_recipe(out)
-    first = _first_new_step(source, recipe, until, redo)
-    plan = _plan(data, recipe, source, until, update, first, compare, corrections)
+    held = held_steps(source, recipe, redo)
+    new = [kind for kind in steps_of(recipe) if kind not in held]
+    plan = _plan(data, recipe, source, until, update, new, compare, corrections)
     return replace(plan, steps=tuple(_from_source(found, source) for found in plan.steps))
 
 
@@ -133,20 +130,19 @@ def _plan(
     out: Path,
     until: str | None,
     update: bool,
-    redo: str | None,
+    redone: Sequence[type[Handle]],
     compare: Sequence[Path],
     corrections: Path | None,
 ) -> Plan:
-    """Plan a run in its own folder; see `dry_run`."""
+    """Plan a run in its own folder, as if the steps ``redone`` were not there; see `dry_run`."""
     from tag2mask.data.checks.understood import understood
     from tag2mask.data.inventory import SourceOptions
     from tag2mask.data.prepare.listing import list_data
 
     steps = steps_of(recipe)
     end = len(steps) - 1 if until is None else step_index(until, recipe)
-    deleted = [kind for kind, _ in redone_folders(recipe, out, redo)]
-    redone = {kind.step for kind in deleted}
-    prepared = None if PreparedData.step in redone else out / PreparedData.step
+    again = {kind.step for kind in redone}
+    prepared = None if PreparedData in redone else out / PreparedData.step
     inventory = list_data(data, recipe.prepare, prepared, corrections)
     listing = _compared(inventory, data, recipe.prepare, prepared, update=update)
     train, val = counts(inventory)
@@ -157,7 +153,7 @@ def _plan(
     refusal: Tag2MaskError | None = None
     for found in folder_states(out, recipe):
         state = _after(listing, found, recipe)
-        action = "run" if state.step in redone else _action(state, update=update)
+        action = "run" if state.step in again else _action(state, update=update)
         refused: Tag2MaskError | None = listing.refusal if state.step == PreparedData.step else None
         if action == "refuse" and state.folder.settings:
             different.append(state)
@@ -177,7 +173,7 @@ def _plan(
         out,
         inventory,
         steps[: end + 1],
-        redone=deleted,
+        redone=redone,
         update=update,
         compare=compare,
         download=False,
@@ -243,7 +239,7 @@ def _after(listing: _Listing, found: StepStatus, recipe: Recipe) -> StepStatus:
     elif is_prepare:
         changed = "the corrections changed" if listing.corrections else "the masks changed"
         reasons = listing.changes or (changed,)
-    elif listing.changes and found.step not in {model.step for model in MODELS}:
+    elif listing.changes and not is_model(found):
         reasons = (f"{PreparedData.step} takes in changes",)
     elif listing.corrections and reads_corrections(found.step, recipe):
         reasons = ("the corrections changed",)
@@ -252,16 +248,6 @@ def _after(listing: _Listing, found: StepStatus, recipe: Recipe) -> StepStatus:
     else:
         return found
     return replace(found, folder=replace(found.folder, state="stale", reasons=reasons))
-
-
-def _first_new_step(
-    source: Path, recipe: Recipe, until: str | None, redo: str | None
-) -> str | None:
-    """Return the first step up to ``until`` that isn't taken from another run; None: none."""
-    steps = steps_of(recipe)
-    end = len(steps) if until is None else step_index(until, recipe) + 1
-    held = held_steps(source, recipe, redo)
-    return next((kind.step for kind in steps[:end] if kind not in held), None)
 
 
 def _from_source(planned: PlannedStep, source: Path) -> PlannedStep:
@@ -288,8 +274,9 @@ def _action(found: StepStatus, *, update: bool) -> Action:
     folder = found.folder
     if folder.settings and found.step != ReportPage.step:
         return "refuse"
-    if only_data_changed(found):
-        return "skip" if update else "refuse"
+    if folder.state == "stale" and is_model(found):  # never trained again
+        changed = any(": changed since" in reason for reason in folder.reasons)
+        return "refuse" if changed and not update else "skip"
     actions: dict[str, Action] = {
         "missing": "run",
         "partial": "resume",

@@ -23,7 +23,6 @@ from tag2mask.pipeline.status import (
     StepStatus,
     folder_states,
     is_run_recipe,
-    only_data_changed,
     redone_folders,
     settings_error,
 )
@@ -70,13 +69,13 @@ def start_refusal(
 
     states = folder_states(out, recipe)
     by_step = {found.step: found.folder.state for found in states}
-    trained = {found.step for found in states if only_data_changed(found)}  # never trained again
     missing = {kind for kind in steps if kind in redone or by_step[kind.step] == "missing"}
     due = missing | {
         kind
         for kind in steps
-        if kind.step not in trained
-        and (by_step[kind.step] != "fresh" or (update and kind not in MODELS))
+        if by_step[kind.step] == "partial"
+        # A finished network is kept or refused, never trained again.
+        or (kind not in MODELS and (update or by_step[kind.step] == "stale"))
     }
     data_check = partial(_check_data, inventory, recipe)
     checks: _Checks = [(steps[0], partial(_check_folder, out, steps, states, redone))]

@@ -31,13 +31,24 @@ from tag2mask.recipe.fields import Section
 from tag2mask.recipe.loading import RECIPE, RECIPE_HEAD, load_recipe
 from tag2mask.recipe.schema import Recipe
 
+_DATA_CHANGES = ("data: changed", "labels: ", "maps: ", f"{WALKED_MAPS}: ", "masks: ")
+"""Begin the reasons that a change of the data leaves in a step; an unfinished ``prepare``, whose
+classes may be others, is none."""
+
 
 @dataclass(frozen=True)
 class StepStatus:
-    """The state of one step of a run."""
+    """The state of one step of a run.
+
+    Attributes:
+        step: its name.
+        folder: the state of its folder.
+        data_only: whether at most the data has changed, before or after earlier steps took it in.
+    """
 
     step: str
     folder: FolderStatus
+    data_only: bool = False
 
 
 def status(run: Path) -> list[StepStatus]:
@@ -150,15 +161,25 @@ def folder_states(
             found = _compare_walk(found, recipe)
         if recipe is not None and kind in (SegmenterModel, Evaluation):
             found = _compare_masks(found, run, kind, recipe)
-        earlier = tuple(
-            f"{done.step} is {done.folder.state}"
-            for done in states
-            if done.folder.state != "fresh" and not only_data_changed(done)
-        )
+        earlier = [
+            done for done in states if done.folder.state != "fresh" and not only_data_changed(done)
+        ]
+        data_only = _has_same_origin(kind, found) and all(done.data_only for done in earlier)
         if found.state in ("fresh", "stale") and earlier:
-            found = replace(found, state="stale", reasons=(*found.reasons, *earlier))
-        states.append(StepStatus(kind.step, found))
+            names = (f"{done.step} is {done.folder.state}" for done in earlier)
+            found = replace(found, state="stale", reasons=(*found.reasons, *names))
+        states.append(StepStatus(kind.step, found, data_only))
     return states
+
+
+def _has_same_origin(kind: type[Handle], found: FolderStatus) -> bool:
+    """Return whether a folder differs by at most the data from what would be made now.
+
+    A folder without records says nothing; a network that is trained again is another one.
+    """
+    if found.state == "missing" or (found.state == "partial" and kind in MODELS):
+        return False
+    return not found.settings and all(text.startswith(_DATA_CHANGES) for text in found.reasons)
 
 
 def _compare_walk(found: FolderStatus, recipe: Recipe) -> FolderStatus:
@@ -207,15 +228,12 @@ def only_data_changed(found: StepStatus) -> bool:
 
     With ``--update`` such a model is kept, and later steps build on it.
     """
-    folder = found.folder
-    return (
-        found.step in {model.step for model in MODELS}
-        and folder.state == "stale"
-        and all(
-            reason.startswith(("data: changed", "labels: changed", "masks: changed"))
-            for reason in folder.reasons
-        )
-    )
+    return is_model(found) and found.folder.state == "stale" and found.data_only
+
+
+def is_model(found: StepStatus) -> bool:
+    """Return whether a step trains a network."""
+    return found.step in {model.step for model in MODELS}
 
 
 def section_of(recipe: Recipe, kind: type[Handle]) -> Section:
