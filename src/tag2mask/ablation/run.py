@@ -42,7 +42,6 @@ from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_late_networks
 from tag2mask.pipeline.run import start_runtime
 from tag2mask.pipeline.status import is_run_recipe, section_of
-from tag2mask.recipe.fields import Section
 from tag2mask.recipe.loading import RECIPE
 from tag2mask.runtime.ranks import on_first_rank
 from tag2mask.text.escaping import visible
@@ -207,9 +206,7 @@ def _check_masks_exist(data: Path, trial: Trial, runtime: Runtime) -> Handle:
     from tag2mask.data.index import read_mask_paths
 
     try:
-        prepared = next(
-            run_steps(data, trial.recipe, lambda kind, *_: trial.folders[kind], runtime)
-        )
+        prepared = next(run_steps(data, trial.recipe, lambda kind: trial.folders[kind], runtime))
     except DataChangedError as error:  # Its advice applies to a single run only.
         raise DataChangedError(
             error.what,
@@ -237,7 +234,7 @@ def _run(
 
     at = trial.folders[PreparedData]
 
-    def place(kind: type[Handle], _read: tuple[Handle, ...], _section: Section) -> Path:
+    def place(kind: type[Handle]) -> Path:
         nonlocal at
         at = trial.folders[kind]
         return at

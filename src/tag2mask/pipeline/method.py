@@ -25,8 +25,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.pipeline.nodes import check_same_photos
-from tag2mask.pipeline.status import includes, section_of
-from tag2mask.recipe.fields import Section
+from tag2mask.pipeline.status import includes
 from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.ranks import on_first_rank
 
@@ -35,14 +34,10 @@ if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime
 
 
-FolderOf = Callable[[type[Handle], tuple[Handle, ...], Section], Path]
-"""Returns a step's folder from the step, the folders it reads and its settings."""
-
-
 def run_steps(
     data: Path,
     recipe: Recipe,
-    folder_of: FolderOf,
+    folder_of: Callable[[type[Handle]], Path],
     runtime: Runtime,
     *,
     update: bool = False,
@@ -70,10 +65,7 @@ def run_steps(
     from tag2mask.steps.mask_exchange.given import open_given_masks
     from tag2mask.steps.prepare import prepare
 
-    def folder(kind: type[Handle], *read: Handle) -> Path:
-        return folder_of(kind, read, section_of(recipe, kind))
-
-    out = folder(PreparedData)
+    out = folder_of(PreparedData)
     on_first_rank(runtime, lambda: prepare(data, recipe.prepare, out, update=update, listed=listed))
     prepared = PreparedData.open(out)
     check_same_photos(runtime, prepared.path)
@@ -82,7 +74,7 @@ def run_steps(
     if recipe.masks is not None:
         made = _Masks(open_given_masks(Path(recipe.masks)))
     else:
-        made = yield from _make_masks(prepared, recipe, folder, runtime, start, update)
+        made = yield from _make_masks(prepared, recipe, folder_of, runtime, start, update)
     masks, maps = made.masks, made.maps
     cam = made.cam if recipe.train_segmenter.starts_from_cam else None
 
@@ -91,19 +83,18 @@ def run_steps(
         from tag2mask.steps.predict import predict_prepared
         from tag2mask.steps.train_segmenter import train_segmenter
 
-        out = folder(SegmenterModel, prepared, masks, *([] if cam is None else [cam]))
+        out = folder_of(SegmenterModel)
         segmenter = _kept(SegmenterModel, out, update) or train_segmenter(
             prepared, masks, recipe.train_segmenter, out, runtime, cam
         )
         yield segmenter
 
         predictions = predict_prepared(
-            prepared, segmenter, recipe.predict, folder(Predictions, prepared, segmenter), runtime
+            prepared, segmenter, recipe.predict, folder_of(Predictions), runtime
         )
         yield predictions
 
-    scored = (maps, masks, *made.earlier, predictions)
-    out = folder(Evaluation, prepared, *(handle for handle in scored if handle is not None))
+    out = folder_of(Evaluation)
     yield evaluate(prepared, maps, masks, recipe.evaluate, out, runtime, made.earlier, predictions)
 
 
@@ -120,7 +111,7 @@ class _Masks:
 def _make_masks(
     prepared: PreparedData,
     recipe: Recipe,
-    folder: Callable[..., Path],
+    folder_of: Callable[[type[Handle]], Path],
     runtime: Runtime,
     start: Path | None,
     update: bool,
@@ -133,7 +124,7 @@ def _make_masks(
     from tag2mask.steps.train_cam import train_cam
     from tag2mask.steps.walk import walk
 
-    out = folder(CamModel, prepared)
+    out = folder_of(CamModel)
     model = _kept(CamModel, out, update) or train_cam(
         prepared, recipe.train_cam, out, runtime, start
     )
@@ -143,7 +134,7 @@ def _make_masks(
         prepared,
         model,
         recipe.infer_cam,
-        folder(CamMaps, prepared, model),
+        folder_of(CamMaps),
         runtime,
         modules=recipe.train_cam.modules().values(),
     )
@@ -153,11 +144,11 @@ def _make_masks(
     followed: WalkModel = model
     if includes(recipe, AffinityModel):
         labels = affinity_labels(
-            prepared, maps, recipe.affinity_labels, folder(AffinityLabels, prepared, maps), runtime
+            prepared, maps, recipe.affinity_labels, folder_of(AffinityLabels), runtime
         )
         yield labels
 
-        out = folder(AffinityModel, prepared, labels)
+        out = folder_of(AffinityModel)
         followed = _kept(AffinityModel, out, update) or train_affinity(
             prepared, labels, recipe.train_affinity, out, runtime
         )
@@ -165,13 +156,11 @@ def _make_masks(
 
     if includes(recipe, WalkedMaps):
         earlier = (maps,)
-        out = folder(WalkedMaps, prepared, maps, followed)
+        out = folder_of(WalkedMaps)
         maps = walk(prepared, maps, followed, recipe.walk, out, runtime)
         yield maps
 
-    masks = pseudo_masks(
-        prepared, maps, recipe.pseudo_masks, folder(PseudoMaskFolder, prepared, maps), runtime
-    )
+    masks = pseudo_masks(prepared, maps, recipe.pseudo_masks, folder_of(PseudoMaskFolder), runtime)
     yield masks
     return _Masks(masks, model, maps, earlier)
 

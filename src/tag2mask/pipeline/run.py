@@ -153,7 +153,7 @@ def run(
         made = run_steps(
             data,
             recipe,
-            lambda kind, *_: out / kind.step,
+            lambda kind: out / kind.step,
             runtime,
             update=update,
             listed=listed,
