@@ -432,7 +432,7 @@ def test_a_finished_row_does_not_need_its_weights(
     def refuse(*_: object, **__: object) -> None:
         raise WeightsError("gone", where="weights", fix="Bring them back.")
 
-    monkeypatch.setattr("tag2mask.steps.trainers.trial_networks.try_networks", refuse)
+    monkeypatch.setattr("tag2mask.steps.trainers.trial_networks.try_network", refuse)
     assert small.ablate("--rows", "segmenter on SEAM").exit_code == 0
 
 

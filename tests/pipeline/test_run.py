@@ -68,7 +68,7 @@ ALL = [
 ]
 FUNCTIONS = {step.replace("-", "_"): step.replace("-", "_") for step in ALL} | {
     "predict": "predict_prepared",
-    "trainers.trial_networks": "try_networks",
+    "trainers.trial_networks": "try_network",
 }
 """Of a run, by the module of the step."""
 
@@ -122,16 +122,12 @@ class FakeSteps:
                 (out / name).touch()
             return step.finish(skipped=self.skipped if kind is CamMaps else ())
 
-    def try_networks(
-        self, cam: Any, affinity: Any, segmenter: Any, *, built: Any, run: Path, download: bool
+    def try_network(
+        self, kind: type[Handle], recipe: Recipe, run: Path, *, cam_due: bool, download: bool
     ) -> None:
-        self.downloads += [download]
-        self.tried += [
-            kind
-            for kind, section in zip(MODELS, (cam, affinity, segmenter), strict=True)
-            if section
-        ]
-        if self.unknown_network and segmenter:
+        self.downloads.append(download)
+        self.tried.append(kind)
+        if self.unknown_network and kind is SegmenterModel:
             raise RecipeError("no encoder 'x'", where="network.encoder", fix="Name another.")
 
     def prepare(

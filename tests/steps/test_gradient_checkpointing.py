@@ -10,14 +10,14 @@ import timm
 from segmenter_scenes import mask_drawer
 
 from small_runs import one_rank, recipe, trained
-from tag2mask.artifacts.handles import PreparedData
+from tag2mask.artifacts.handles import CamModel, PreparedData
 from tag2mask.errors import RecipeError
 from tag2mask.nn import gradient_checkpointing
 from tag2mask.pipeline.estimates import estimate
 from tag2mask.recipe.loading import load_recipe, recipe_from
 from tag2mask.steps.train_segmenter import train_segmenter
 from tag2mask.steps.trainers.training import checkpointing_switch
-from tag2mask.steps.trainers.trial_networks import try_networks
+from tag2mask.steps.trainers.trial_networks import try_network
 
 
 def written(folder: Path) -> tuple[bytes, int]:
@@ -76,14 +76,12 @@ def test_training_asks_timm_for_it(
 def test_a_network_without_it_is_refused_at_the_start_of_a_run(tmp_path: Path) -> None:
     changes = {"backbone": {"name": "dla46_c", "weights": "none", "output_stride": 32}}
     for enabled in (False, True):
-        section = recipe_from(
-            {"train_cam": {**changes, "gradient_checkpointing": enabled}}
-        ).train_cam
+        changed = recipe_from({"train_cam": {**changes, "gradient_checkpointing": enabled}})
         if not enabled:
-            try_networks(section, None, None, built=None, run=tmp_path)
+            try_network(CamModel, changed, tmp_path, cam_due=True)
             continue
         with pytest.raises(RecipeError, match=r"train_cam: timm can't compute the activations"):
-            try_networks(section, None, None, built=None, run=tmp_path)
+            try_network(CamModel, changed, tmp_path, cam_due=True)
 
 
 def test_it_is_named_where_it_would_save_memory() -> None:

@@ -88,9 +88,13 @@ def start_refusal(
     first_model = next((kind for kind in steps if kind in MODELS), None)
     if first_model is not None and first_model not in missing:
         checks.append((first_model, partial(check_kept_classes, inventory, out, first_model)))
-    try_network = partial(check_network, recipe=recipe, out=out, download=download)
-    networks = [kind for kind in (CamModel, AffinityModel, SegmenterModel) if kind in missing]
-    checks += [(kind, partial(try_network, kind, cam_due=CamModel in missing)) for kind in networks]
+
+    def try_missing(kind: type[Handle]) -> None:
+        from tag2mask.steps.trainers.trial_networks import try_network
+
+        try_network(kind, recipe, out, cam_due=CamModel in missing, download=download)
+
+    checks += [(kind, partial(try_missing, kind)) for kind in MODELS if kind in missing]
     for kind, check in checks:
         try:
             check()
@@ -150,47 +154,22 @@ def check_runs(compare: Sequence[Path]) -> None:
 
 
 def check_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
-    """Build AffinityNet and the segmentation network once; see `check_network`.
+    """Build AffinityNet and the segmentation network once; see `try_network`.
 
     Args:
         recipe: of the run.
         out: folder where earlier steps may yet write files of weights.
         due: steps that have not begun.
-    """
-    for kind in (AffinityModel, SegmenterModel):
-        if kind in due:
-            check_network(kind, recipe, out, cam_due=CamModel in due)
-
-
-def check_network(
-    kind: type[Handle], recipe: Recipe, out: Path, *, cam_due: bool, download: bool = True
-) -> None:
-    """Build the network of a training step once; see `tag2mask.steps.trainers.trial_networks`.
-
-    Args:
-        kind: the step.
-        recipe: of the run.
-        out: folder where earlier steps may yet write files of weights.
-        cam_due: whether the CAM network is trained, too.
-        download: whether weights are downloaded; if not, such networks are built without.
 
     Raises:
-        RecipeError: the network can't be built, or doesn't accept its crop size.
+        RecipeError: a network can't be built, or doesn't accept its crop size.
         WeightsError: its weights are missing, damaged or of another network.
     """
-    from tag2mask.steps.trainers.trial_networks import try_networks
+    from tag2mask.steps.trainers.trial_networks import try_network
 
-    cam = recipe.train_cam
-    # A network that continues from another one never reads its backbone's weights.
-    built = cam.backbone if cam_due and cam.init_from is None else None
-    try_networks(
-        cam if kind is CamModel else None,
-        recipe.train_affinity if kind is AffinityModel else None,
-        recipe.train_segmenter if kind is SegmenterModel else None,
-        built=built,
-        run=out,
-        download=download,
-    )
+    for kind in (AffinityModel, SegmenterModel):
+        if kind in due:
+            try_network(kind, recipe, out, cam_due=CamModel in due)
 
 
 def check_own_masks(recipe: Recipe, out: Path, redo: str | None) -> None:

@@ -9,10 +9,18 @@ import pytest
 import timm
 import torch
 
+from tag2mask.artifacts.handles import (
+    MODELS,
+    AffinityModel,
+    CamModel,
+    Handle,
+    SegmenterModel,
+    section_name,
+)
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.recipe.loading import recipe_from
 from tag2mask.recipe.schema import Recipe
-from tag2mask.steps.trainers.trial_networks import try_networks
+from tag2mask.steps.trainers.trial_networks import try_network
 
 NETWORK = "train_segmenter", "network"
 BACKBONE = "train_affinity", "backbone"
@@ -22,13 +30,8 @@ def tried(
     run: Path, *, settings: dict[str, object] | None = None, of: tuple[str, str] = NETWORK
 ) -> None:
     recipe: Recipe = recipe_from({of[0]: {of[1]: settings or {}}})
-    try_networks(
-        None,
-        recipe.train_affinity,
-        recipe.train_segmenter,
-        built=recipe.train_cam.backbone,
-        run=run,
-    )
+    for kind in (AffinityModel, SegmenterModel):
+        try_network(kind, recipe, run, cam_due=True)
 
 
 def test_valid_networks_change_nothing(tmp_path: Path) -> None:
@@ -57,14 +60,14 @@ def test_a_network_that_cannot_be_built_is_reported(
 def test_an_unsupported_crop_is_reported(tmp_path: Path) -> None:
     recipe: Recipe = recipe_from({"train_segmenter": {"crop": 100}})
     with pytest.raises(RecipeError, match=r"train_segmenter: .* multiples of \d+ px.*not 100"):
-        try_networks(None, None, recipe.train_segmenter, built=None, run=tmp_path)
+        try_network(SegmenterModel, recipe, tmp_path, cam_due=False)
 
 
 def test_published_training_of_another_network_is_reported(tmp_path: Path) -> None:
     published = {"behavior": "published", "freeze_batch_norm": False, "absent_weight": 0.0}
-    section = recipe_from({"train_segmenter": published}).train_segmenter
+    recipe = recipe_from({"train_segmenter": published})
     with pytest.raises(RecipeError, match=r"training of deeplabv1, not of deeplabv3plus.*default"):
-        try_networks(None, None, section, built=None, run=tmp_path)
+        try_network(SegmenterModel, recipe, tmp_path, cam_due=False)
 
 
 @pytest.mark.parametrize("of", [NETWORK, BACKBONE])
@@ -82,17 +85,18 @@ def test_packaged_is_not_a_file_of_the_run(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_cam_network_is_tried_too(tmp_path: Path) -> None:
-    section = recipe_from({"train_cam": {"backbone": {"name": "resnet1"}}}).train_cam
+    unknown: dict[str, object] = {"backbone": {"name": "resnet1"}}
     with pytest.raises(RecipeError, match=r"train_cam: .*resnet1"):
-        try_networks(section, None, None, built=None, run=tmp_path)
-    continued = section.model_copy(update={"init_from": "model.safetensors"})
-    try_networks(continued, None, None, built=None, run=tmp_path)
+        try_network(CamModel, recipe_from({"train_cam": unknown}), tmp_path, cam_due=True)
+    continued = recipe_from({"train_cam": {**unknown, "init_from": "model.safetensors"}})
+    try_network(CamModel, continued, tmp_path, cam_due=True)
 
 
-@pytest.mark.parametrize("section", ["train_cam", "train_affinity"])
+@pytest.mark.parametrize("kind", [CamModel, AffinityModel])
 def test_a_patch_larger_than_the_crop_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Handle]
 ) -> None:
+    section = section_name(kind.step)
     create = timm.create_model
     large = {"patch_size": 40, "img_size": 80}
     monkeypatch.setattr(timm, "create_model", lambda *a, **o: create(*a, **large, **o))
@@ -104,12 +108,10 @@ def test_a_patch_larger_than_the_crop_is_refused(
             }
         }
     )
-    found = getattr(recipe, section)
-    sections = (found, None) if section == "train_cam" else (None, found)
     with pytest.raises(
         RecipeError, match=rf"{section}: a crop of 32 px is smaller than a patch .* 40 px \[crop\]"
     ):
-        try_networks(*sections, None, built=None, run=tmp_path)
+        try_network(kind, recipe, tmp_path, cam_due=False)
 
 
 def test_a_backbone_that_is_built_anyway_is_not_built_twice(
@@ -123,30 +125,24 @@ def test_a_backbone_that_is_built_anyway_is_not_built_twice(
 
     monkeypatch.setattr("tag2mask.steps.trainers.trial_networks.build_affinity_net", build)
     recipe = Recipe()
-    try_networks(None, recipe.train_affinity, None, built=recipe.train_cam.backbone, run=tmp_path)
+    try_network(AffinityModel, recipe, tmp_path, cam_due=True)
     assert built == []
-    try_networks(None, recipe.train_affinity, None, built=None, run=tmp_path)
-    assert built == ["packaged"]
+    try_network(AffinityModel, recipe, tmp_path, cam_due=False)
+    continued = recipe_from({"train_cam": {"init_from": "model.safetensors"}})
+    try_network(AffinityModel, continued, tmp_path, cam_due=True)
+    assert built == ["packaged"] * 2
 
 
-@pytest.mark.parametrize("section", ["train_cam", "train_affinity", "train_segmenter"])
+@pytest.mark.parametrize("kind", MODELS)
 def test_a_network_is_built_without_its_weights_if_nothing_may_be_downloaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Handle]
 ) -> None:
     def fetch(*_: object, **__: object) -> None:
         raise WeightsError("no connection")
 
     monkeypatch.setattr("timm.models._builder.load_pretrained", fetch)
-    network = "network" if section == "train_segmenter" else "backbone"
-    recipe: Recipe = recipe_from({section: {network: {"weights": "hub"}}})
-
-    def build(*, download: bool) -> None:
-        sections = [
-            getattr(recipe, name) if name == section else None
-            for name in ("train_cam", "train_affinity", "train_segmenter")
-        ]
-        try_networks(*sections, built=None, run=tmp_path, download=download)
-
+    network = "network" if kind is SegmenterModel else "backbone"
+    recipe: Recipe = recipe_from({section_name(kind.step): {network: {"weights": "hub"}}})
     with pytest.raises(WeightsError):
-        build(download=True)
-    build(download=False)
+        try_network(kind, recipe, tmp_path, cam_due=False)
+    try_network(kind, recipe, tmp_path, cam_due=False, download=False)
