@@ -84,7 +84,9 @@ def start_refusal(
     start = Start(recipe, inventory)
     checks += [(kind, partial(check, start)) for kind, check in START_CHECKS.items() if kind in due]
     if ReportPage in steps and compare:
-        checks.append((ReportPage, partial(check_runs, compare)))
+        from tag2mask.report.run_folder import open_runs
+
+        checks.append((ReportPage, partial(open_runs, compare)))
     first_model = next((kind for kind in steps if kind in MODELS), None)
     if first_model is not None and first_model not in missing:
         checks.append((first_model, partial(check_kept_classes, inventory, out, first_model)))
@@ -140,17 +142,6 @@ def check_no_other_recipe(out: Path) -> None:
             fix="The run's recipe would replace it: move it out of the folder and give it with "
             "--recipe, or give another --out.",
         )
-
-
-def check_runs(compare: Sequence[Path]) -> None:
-    """Check the runs that the report, the last step, compares with.
-
-    Raises:
-        RunFolderError: not a run folder, or a damaged one.
-    """
-    from tag2mask.report.run_folder import open_runs
-
-    open_runs(compare)
 
 
 def check_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
