@@ -11,6 +11,7 @@ from tag2mask.ablation.text_tables import (
     mean_threshold_text,
     points,
     reading_text,
+    row_label,
     splits_text,
     state_text,
 )
@@ -52,8 +53,11 @@ def _cells(row: RowScores, splits: Sequence[str]) -> list[str]:
     found = [row.own(split) for split in splits]
     own = [one for one in found if one is not None]
     bases = [one.over_base.row for one in own if one.over_base is not None]
-    name = f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
-    cells = [name, mean_threshold_text(own[0]) if own else "–", bases[0] if bases else "–"]
+    cells = [
+        row_label(row),
+        mean_threshold_text(own[0]) if own else "–",
+        bases[0] if bases else "–",
+    ]
     for one in found:
         cells += (
             ("–",) * len(_VALUES)

@@ -7,7 +7,13 @@ from pathlib import Path
 from matplotlib.lines import Line2D
 
 from tag2mask.ablation.records import AblationScores, Summary
-from tag2mask.ablation.text_tables import best_text, mean_percent, mean_threshold_text, state_text
+from tag2mask.ablation.text_tables import (
+    best_text,
+    mean_percent,
+    mean_threshold_text,
+    row_label,
+    state_text,
+)
 from tag2mask.report.plot_figure import GROUND, SERIES_COLORS, save_png
 from tag2mask.report.plots import Dot, dot_figure
 
@@ -24,8 +30,7 @@ def row_dots(scores: AblationScores) -> list[tuple[str, list[Dot]]]:
             own = row.own(split)
             if own is not None:
                 dots += _dots(own, color)
-        name = f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
-        rows.append((name, dots))
+        rows.append((row_label(row), dots))
     return rows
 
 

@@ -244,6 +244,11 @@ def reading_text(scores: AblationScores, *, time: bool = True) -> str:
     return f"{'. '.join(parts)}."
 
 
+def row_label(row: RowScores) -> str:
+    """Return the name of a row, marked where masks taught it; see `stage_text`."""
+    return f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
+
+
 def stage_text(row: RowScores, own: Summary) -> str:
     """Return the stage of a row's own measure."""
     return f"{own.stage}, masks used" if row.learns_from == "masks" else own.stage

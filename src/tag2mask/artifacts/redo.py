@@ -64,19 +64,19 @@ def redone_steps(folders: Sequence[tuple[type[Handle], Path]]) -> Iterator[None]
         with ExitStack() as locks:
             for _, folder in existing:
                 locks.enter_context(folder_lock(folder, remove=True))
-            begun = _is_begun(folders[0][1])
+            keep_new = _is_worth_keeping(folders[0][1])
             for kind, folder in existing:
-                _end_redo(folder, begun)  # of a killed process
+                _end_redo(folder, keep_new)  # of a killed process
                 check_removable(kind, folder)  # another process may have written it meanwhile
             for _, folder in reversed(existing):
                 _set_aside(folder)
         yield
     finally:
-        begun = _is_begun(folders[0][1])
+        keep_new = _is_worth_keeping(folders[0][1])
         for _, folder in existing:
             if (folder / KEPT).is_dir():
                 with suppress(FolderInUseError), folder_lock(folder, remove=True):
-                    _end_redo(folder, begun)
+                    _end_redo(folder, keep_new)
             with suppress(OSError):
                 folder.rmdir()  # if it is empty
 
@@ -112,16 +112,16 @@ def _set_aside(folder: Path) -> None:
         moving.rename(folder / KEPT)
 
 
-def _is_begun(folder: Path) -> bool:
+def _is_worth_keeping(folder: Path) -> bool:
     """Return whether a folder holds a complete step, or work that can be resumed."""
     return isinstance(read_identity(folder), Manifest) or holds_work(folder)
 
 
-def _end_redo(folder: Path, begun: bool) -> None:
+def _end_redo(folder: Path, keep_new: bool) -> None:
     """Delete the earlier files if the new ones are worth keeping; else put them back."""
     if not _is_own_folder(folder / KEPT):
         return
-    if begun:
+    if keep_new:
         delete_kept(folder)
         return
     with readable_os_errors(folder):

@@ -75,15 +75,17 @@ class Reader:
 
 def _coco_places(path: Path) -> list[Path]:
     if path.is_file():
-        return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
+        return [path] if path.suffix.lower() == ".json" and _has_coco_keys(path) else []
     return [file for folder in (path, path / "annotations") for file in _coco_files(folder)]
 
 
 def _coco_files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.glob("*.json")) if file.is_file() and _is_coco(file)]
+    return [
+        file for file in sorted(folder.glob("*.json")) if file.is_file() and _has_coco_keys(file)
+    ]
 
 
-def _is_coco(path: Path) -> bool:
+def _has_coco_keys(path: Path) -> bool:
     """Return whether a JSON file begins or ends as COCO's do; the order of members is free."""
     with path.open("rb") as file:
         head = file.read(_HEAD)

@@ -73,7 +73,7 @@ def score_masks(made: MaskSource, true: MaskSource, boundary_share: float) -> Ma
         DataError: different classes, no common photo, masks of different sizes, or masks that can't
             be read.
     """
-    check_classes(made, true)
+    _check_same_classes(made, true)
     pairs, only_made, only_true = _pairs(made, true)
     _check_sizes(pairs)
     counts, tallies = MaskCounts.empty(len(true.classes)), ResampledMasks.empty(len(true.classes))
@@ -127,7 +127,7 @@ def _count(made: SourceMask, true: SourceMask, classes: ClassSet, share: float) 
     return _PairCounts(counts, counts.confusion.cells(), ignored, int(np.count_nonzero(known)))
 
 
-def check_classes(made: MaskSource, true: MaskSource) -> None:
+def _check_same_classes(made: MaskSource, true: MaskSource) -> None:
     """Check that two folders number the same classes.
 
     Raises:
