@@ -252,6 +252,19 @@ def test_files_of_several_or_of_no_formats_are_errors(tmp_path, data):
         find_mask_files(tmp_path / "nowhere", CLASSES)
 
 
+def test_files_drawn_beside_the_photos_of_a_table_of_tags(tmp_path, data, masks):
+    source = open_masks(write_step(tmp_path / "predict", masks, data).path)
+    photos = tmp_path / "photos"
+    export_masks(source, TARGETS["labelme"], tmp_path / "out", photo_files="none")
+    for file in (tmp_path / "out").rglob("*.json"):
+        file.rename(photos / file.relative_to(tmp_path / "out"))
+    assert (photos / "tags.csv").is_file()
+    assert find_mask_files(photos, CLASSES).name == "labelme"
+    found = taken(photos, data, tmp_path / "in")
+    for id, mask in masks.items():
+        np.testing.assert_array_equal(read(found.path, id), np.where(mask == 255, 0, mask))
+
+
 def test_polygons_of_yolo_need_no_photos_beside_them(tmp_path, data, masks):
     source = open_masks(write_step(tmp_path / "predict", masks, data).path)
     export_masks(source, TARGETS["yolo"], tmp_path / "out", photo_files="none")

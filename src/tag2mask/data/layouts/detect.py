@@ -32,17 +32,20 @@ from tag2mask.data.layouts.coco.reader import is_coco, read_coco
 from tag2mask.data.layouts.csv_table import is_csv, read_csv
 from tag2mask.data.layouts.exports import check_no_defect_data, find_export
 from tag2mask.data.layouts.names import leave_out_non_classes
+from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
 from tag2mask.data.layouts.tools.cvat import is_cvat, read_cvat_folder
-from tag2mask.data.layouts.tools.fiftyone import is_fiftyone_folder, read_fiftyone_folder
+from tag2mask.data.layouts.tools.fiftyone import read_fiftyone_folder
 from tag2mask.data.layouts.tools.huggingface import is_huggingface_folder, read_huggingface_folder
 from tag2mask.data.layouts.tools.labelme import is_labelme_folder, read_labelme_folder
 from tag2mask.data.layouts.tools.labelstudio import is_labelstudio_folder, read_labelstudio_folder
-from tag2mask.data.layouts.tools.mvtec import is_mvtec_folder, read_mvtec_folder
+from tag2mask.data.layouts.tools.mvtec import read_mvtec_folder
 from tag2mask.data.layouts.tools.roboflow import is_roboflow_folder, read_roboflow_folder
 from tag2mask.data.layouts.tools.voc_xml import is_voc_xml_folder, read_voc_xml_folder
 from tag2mask.data.layouts.tools.yolo import is_yolo_folder, read_yolo_folder
 from tag2mask.data.layouts.voc.reader import is_voc, read_voc
 from tag2mask.errors import DataError
+from tag2mask.formats.fiftyone import is_fiftyone
+from tag2mask.formats.mvtec import is_mvtec
 from tag2mask.recipe.data_layouts import Layout
 
 _PAGE = "docs/reference/data.md"
@@ -64,16 +67,18 @@ _READERS: dict[Layout, _LayoutReader] = {
     "labelme": _LayoutReader(is_labelme_folder, read_labelme_folder),
     "voc-xml": _LayoutReader(is_voc_xml_folder, read_voc_xml_folder),
     "labelstudio": _LayoutReader(is_labelstudio_folder, read_labelstudio_folder),
-    "fiftyone": _LayoutReader(is_fiftyone_folder, read_fiftyone_folder),
+    "fiftyone": _LayoutReader(is_fiftyone, read_fiftyone_folder),
     "yolo": _LayoutReader(is_yolo_folder, read_yolo_folder),
     "huggingface": _LayoutReader(is_huggingface_folder, read_huggingface_folder),
-    "mvtec": _LayoutReader(is_mvtec_folder, read_mvtec_folder),
+    "mvtec": _LayoutReader(is_mvtec, read_mvtec_folder),
     "roboflow": _LayoutReader(is_roboflow_folder, read_roboflow_folder),
     "csv": _LayoutReader(is_csv, read_csv),
     "folders": _LayoutReader(is_folders, read_folders),
 }
 _TOOLS = tuple(name for name in _READERS if name not in ("voc", "csv", "folders"))
 """Layouts of annotation tools, of which a folder must have only one."""
+_OLDER_THAN_TABLE = tuple(name for name in _TOOLS if name not in ("coco", "roboflow"))
+"""Tools whose files aren't read next to a ``tags.csv``, which is newer."""
 
 
 def read_inventory(
@@ -115,10 +120,10 @@ def _detected(folder: Path) -> Layout | None:
     Raises:
         DataError: two annotation tools have files in the folder.
     """
-    for name, reader in _READERS.items():
-        if name == "folders" or not reader.matches(folder):
+    for name in _READERS:
+        if name == "folders" or not _matches(name, folder):
             continue
-        tools = [tool for tool in _TOOLS if name in _TOOLS and _READERS[tool].matches(folder)]
+        tools = [tool for tool in _TOOLS if name in _TOOLS and _matches(tool, folder)]
         if len(tools) > 1:
             raise DataError(
                 f"the folder has files of {len(tools)} annotation tools: {', '.join(tools)}",
@@ -127,6 +132,12 @@ def _detected(folder: Path) -> Layout | None:
             )
         return name
     return None
+
+
+def _matches(name: Layout, folder: Path) -> bool:
+    """Return whether a folder has the files of a layout, and no table of tags that is newer."""
+    has_table = name in _OLDER_THAN_TABLE and (folder / TAG_TABLE).is_file()
+    return not has_table and _READERS[name].matches(folder)
 
 
 def _read_without_tag_files(folder: Path, options: SourceOptions) -> Inventory:

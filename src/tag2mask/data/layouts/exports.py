@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.data.layouts.listing import subfolders
+from tag2mask.data.layouts.listing import first_folders, subfolders
 from tag2mask.errors import DataError
 
 _HEAD = 1 << 16
@@ -45,7 +45,7 @@ def find_export(root: Path) -> Export | None:
     """Return the first file of a data folder that an annotation tool wrote in another format."""
     if not root.is_dir():
         return None
-    for folder in (root, *(root / name for name in subfolders(root)[:20])):
+    for folder in first_folders(root):
         for path in _files(folder):
             found = _tool_of(path)
             if found is not None:

@@ -32,6 +32,7 @@ PREDICTED, PREDICTED_MASKS = "predict.json", "masks"
 """The record of an exported ``predict.py`` in the folder that it writes to, and its masks there."""
 BROKEN_LINK_ERRNOS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
 """Error numbers of links to nothing, to themselves, or to a name that is too long."""
+_FIRST_FOLDERS = 20
 
 
 class FoundFile(NamedTuple):
@@ -199,6 +200,11 @@ def subfolders(folder: Path) -> list[str]:
         return []
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if not is_system_folder(e.name) and is_folder(e))
+
+
+def first_folders(folder: Path) -> list[Path]:
+    """Return a folder and the first of its `subfolders`, to recognize its layout by their files."""
+    return [folder, *(folder / name for name in subfolders(folder)[:_FIRST_FOLDERS])]
 
 
 def group_by_id(files: Iterable[FoundFile], prefix: str = "") -> dict[str, list[FoundFile]]:

@@ -39,6 +39,7 @@ from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.listing import list_images
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import SplitRule
+from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
 from tag2mask.errors import counted, first_few
 from tag2mask.formats.coco.instances import (
     CocoFile,
@@ -55,7 +56,7 @@ def is_coco(folder: Path) -> bool:
     Next to a ``tags.csv``, only a file with COCO's own name counts.
     """
     return bool(named_files(folder)) or (
-        not (folder / "tags.csv").is_file() and bool(candidate_files(folder))
+        not (folder / TAG_TABLE).is_file() and bool(candidate_files(folder))
     )
 
 

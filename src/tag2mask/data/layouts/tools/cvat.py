@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
-from tag2mask.data.layouts.listing import subfolders
+from tag2mask.data.layouts.listing import first_folders
 from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.errors import DataError
@@ -23,18 +23,17 @@ from tag2mask.formats.text_files.xml_stream import root_element
 
 _MOST_FILES = 50
 """XML files of a folder that are looked into; there are more where each is of one photo."""
-_FOLDERS = 20
 
 
 def is_cvat(folder: Path) -> bool:
-    """Return whether a folder has CVAT's XML, and no ``tags.csv``, which would be newer."""
-    return not (folder / "tags.csv").is_file() and bool(cvat_files(folder))
+    """Return whether a folder has CVAT's XML."""
+    return bool(cvat_files(folder))
 
 
 def cvat_files(folder: Path) -> list[Path]:
     """Return CVAT's XML files of a data folder, sorted."""
     found: list[Path] = []
-    for own in (folder, *(folder / name for name in subfolders(folder)[:_FOLDERS])):
+    for own in first_folders(folder):
         paths = sorted(own.glob("*.xml"))
         if len(paths) <= _MOST_FILES:
             found += [path for path in paths if root_element(path) == ROOT]

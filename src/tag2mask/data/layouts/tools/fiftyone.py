@@ -17,15 +17,9 @@ from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotate
 from tag2mask.formats.fiftyone import (
     LABELS,
     fiftyone_classes,
-    is_fiftyone,
     mixes_labels,
     read_fiftyone,
 )
-
-
-def is_fiftyone_folder(folder: Path) -> bool:
-    """Return whether a folder has labels of FiftyOne, and no ``tags.csv``, which is newer."""
-    return not (folder / "tags.csv").is_file() and is_fiftyone(folder)
 
 
 def read_fiftyone_folder(folder: Path, options: SourceOptions) -> Inventory:

@@ -27,10 +27,8 @@ from tag2mask.formats.huggingface.reading import (
 
 
 def is_huggingface_folder(folder: Path) -> bool:
-    """Return whether a folder has ``metadata.jsonl`` with tags, and no ``tags.csv``."""
-    return not (folder / "tags.csv").is_file() and any(
-        file.suffix == ".jsonl" and has_tags(file) for file in metadata_files(folder)
-    )
+    """Return whether a folder has ``metadata.jsonl`` with tags."""
+    return any(file.suffix == ".jsonl" and has_tags(file) for file in metadata_files(folder))
 
 
 def read_huggingface_folder(folder: Path, options: SourceOptions) -> Inventory:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
-from tag2mask.data.layouts.listing import list_images, subfolders
+from tag2mask.data.layouts.listing import first_folders, list_images
 from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.errors import DataError
@@ -22,15 +22,12 @@ from tag2mask.formats.labelme.reading import is_labelme, read_labelme
 
 _FILES = 3
 """Files of a folder that are looked into to recognize the layout."""
-_FOLDERS = 20
 
 
 def is_labelme_folder(folder: Path) -> bool:
-    """Return whether a folder has LabelMe's JSON, and no ``tags.csv``, which would be newer."""
-    if (folder / "tags.csv").is_file():
-        return False
-    folders = (folder, *(folder / name for name in subfolders(folder)[:_FOLDERS]))
-    return any(is_labelme(path) for own in folders for path in sorted(own.glob("*.json"))[:_FILES])
+    """Return whether a folder has LabelMe's JSON."""
+    files = (path for own in first_folders(folder) for path in sorted(own.glob("*.json"))[:_FILES])
+    return any(map(is_labelme, files))
 
 
 def read_labelme_folder(folder: Path, options: SourceOptions) -> Inventory:

@@ -24,8 +24,8 @@ _MOST_FILES = 50
 
 
 def is_labelstudio_folder(folder: Path) -> bool:
-    """Return whether a folder has tasks of Label Studio, and no ``tags.csv``, which is newer."""
-    return not (folder / "tags.csv").is_file() and bool(labelstudio_files(folder))
+    """Return whether a folder has tasks of Label Studio."""
+    return bool(labelstudio_files(folder))
 
 
 def labelstudio_files(folder: Path) -> list[Path]:

@@ -19,17 +19,12 @@ from pathlib import Path
 from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
-from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
+from tag2mask.formats.mvtec import TRUTH, read_mvtec
 from tag2mask.formats.photo_names import files_below
 from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES
 
 _DRAWN = 0.5
 """Share of the photos that is drawn for validation."""
-
-
-def is_mvtec_folder(folder: Path) -> bool:
-    """Return whether a folder is laid out like MVTec AD, and has no ``tags.csv``."""
-    return not (folder / "tags.csv").is_file() and is_mvtec(folder)
 
 
 def read_mvtec_folder(folder: Path, options: SourceOptions) -> Inventory:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.addresses import AddressedPhotos
-from tag2mask.data.layouts.listing import list_images, subfolders
+from tag2mask.data.layouts.listing import first_folders, list_images
 from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
@@ -34,16 +34,12 @@ from tag2mask.formats.voc.reading import read_objects_file, without_ending
 
 _FILES = 3
 """Files of a folder that are looked into to recognize the layout."""
-_FOLDERS = 20
 _NOT_PHOTOS = ("SegmentationClass", "SegmentationObject")
 
 
 def is_voc_xml_folder(folder: Path) -> bool:
-    """Return whether a folder has VOC's XML, and no ``tags.csv``, which would be newer."""
-    if (folder / "tags.csv").is_file():
-        return False
-    folders = (folder, *(folder / name for name in subfolders(folder)[:_FOLDERS]))
-    files = (path for own in folders for path in sorted(own.glob("*.xml"))[:_FILES])
+    """Return whether a folder has VOC's XML."""
+    files = (path for own in first_folders(folder) for path in sorted(own.glob("*.xml"))[:_FILES])
     return any(root_element(path) == ROOT for path in files)
 
 

@@ -24,9 +24,7 @@ from tag2mask.formats.ultralytics.yolo import label_files, read_yolo, yolo_class
 
 
 def is_yolo_folder(folder: Path) -> bool:
-    """Return whether a folder has a YAML, files of labels, and no ``tags.csv``."""
-    if (folder / "tags.csv").is_file():
-        return False
+    """Return whether a folder has a YAML and files of labels."""
     try:
         return next(label_files(find_yaml(folder)), None) is not None
     except DataError:
