@@ -11,6 +11,7 @@ from tag2mask.data.corrections.decisions import Decision, read_decisions
 from tag2mask.data.corrections.folder import Corrections
 from tag2mask.data.index import read_index, write_source
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.evaluation.photo_rows import read_photo_rows
 from tag2mask.files.digests import digest, file_digest
 from tag2mask.files.json_file import read_json
 from tag2mask.files.links import open_itself
@@ -21,7 +22,6 @@ from tag2mask.formats.text_files.json_stream import iterate_list
 from tag2mask.formats.text_files.text_lines import read_lines
 from tag2mask.formats.text_files.xml_stream import root_element
 from tag2mask.maps.cam_map import read_map
-from tag2mask.report.photo_choice import read_photos
 from tag2mask.training.log import LOSSES, last_metrics
 
 
@@ -63,7 +63,7 @@ def test_readers_of_text_refuse_pipes(tmp_path):
         ("a.safetensors", digest, "pipe or a device"),
         ("a.png", file_digest, "pipe or a device"),
         ("train.jsonl", lambda path: read_index(path.parent, "train"), r"train\.jsonl is damaged"),
-        ("photos.jsonl", lambda path: list(read_photos(path, dict)), "missing or damaged"),
+        ("photos.jsonl", lambda path: list(read_photo_rows(path, dict)), "missing or damaged"),
         ("a.npz", read_map, "it is a pipe or a device.*run infer-cam again"),
         ("marginals", lambda path: read_marginals(path, (4, 4), 1), "it is a pipe or a device"),
         ("a.xlsx", read_excel_table, "it is a pipe or a device.*Put a file in its place"),

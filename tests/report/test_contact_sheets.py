@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tag2mask.artifacts.handles import Evaluation
+from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
 from tag2mask.evaluation.records import ClassTagScores, EvaluationScores, SplitScores, TagScores
 from tag2mask.report.run_folder import RunFolder
@@ -56,3 +57,6 @@ def test_photos_are_drawn_from_the_deployed_split_first(tmp_path: Path) -> None:
     assert [tile.id for tile in network] == [tile.id for tile in drawn["a"]][::-1]
     chosen = [int(tile.id.split("/")[1]) for tile in drawn["a"]]
     assert 20 < sum(chosen) / TILES < 80, "by chance, not the first ones"
+    (folder / "photos.jsonl").write_text('{"id": "a", "split": "val", "tags": 3}')
+    with pytest.raises(RunFolderError, match="missing or damaged"):
+        _drawn(run, ["a"], "val", QUALITY)

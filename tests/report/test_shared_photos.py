@@ -63,7 +63,16 @@ def test_classes_that_are_not_shared_are_void_where_true_and_wrong_where_predict
     assert turned.miou == shared_scores(path, photo_tags(path), CLASSES, CLASSES)["val"].miou
 
 
-@pytest.mark.parametrize("changes", [{"counts": {"x": [[0, 9, 1]]}}, {"id": "../a"}, {"areas": 3}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"counts": {"x": [[0, 9, 1]]}},
+        {"counts": {"x": [[0, -1, 1]]}},
+        {"id": "../a"},
+        {"areas": 3},
+        {"areas": {"cat": "x"}},
+    ],
+)
 def test_damaged_rows_are_one_error(tmp_path: Path, changes: dict[str, Any]) -> None:
     tags = photo_tags(write(tmp_path))
     with pytest.raises(RunFolderError, match="missing or damaged"):

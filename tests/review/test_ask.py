@@ -93,6 +93,9 @@ def test_an_evaluation_says_what_is_uncertain_and_which_tags_are_doubtful(tmp_pa
         assert gained[photo].uncertainty == pytest.approx(1 - score)
     assert gained[doubtful].doubtful_tags == 1.0
     assert min(gain.doubtful_tags for gain in gained.values()) == 0.0
+    (run / "evaluate" / "photos.jsonl").write_text('{"id": ["a"], "quality": 0.5}')
+    with pytest.raises(RunFolderError, match="missing or damaged"):
+        gains(folder)
 
 
 def test_one_unsure_region_makes_a_photo_uncertain(folder: ReviewFolder) -> None:

@@ -20,19 +20,19 @@ from tag2mask.artifacts.handles import (
     PreparedData,
     WalkedMaps,
 )
+from tag2mask.artifacts.items import checked_id
 from tag2mask.data.index import Sample, group_of, read_mask_paths
 from tag2mask.errors import Tag2MaskError
+from tag2mask.evaluation.photo_rows import read_photo_rows
 from tag2mask.evaluation.records import PHOTOS, EvaluationScores, read_scores
 from tag2mask.evaluation.resampled import ResampledMiou, read_resampled
 from tag2mask.files.json_file import read_json, write_json
-from tag2mask.files.regular_file import open_regular
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.confusion import Float64, Int64
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.text.json_text import parse_json
 
 
 def trial_resampled(folders: Mapping[type[Handle], Path], kept: Path) -> Resampled:
@@ -106,9 +106,10 @@ def _tallies(
 
 def _scored_photos(evaluation: Path) -> set[str]:
     """Return the ids of the photos that an evaluation compared with their masks."""
-    with open_regular(evaluation / PHOTOS) as lines:
-        rows = map(parse_json, lines)
-        return {str(row["id"]) for row in rows if row.get("counts")}
+    rows = read_photo_rows(
+        evaluation / PHOTOS, lambda row: (checked_id(row["id"]), row.get("counts"))
+    )
+    return {id for id, counts in rows if counts}
 
 
 def _keep(path: Path, fingerprint: str, values: ResampledMiou) -> None:

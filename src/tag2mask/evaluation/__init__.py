@@ -12,7 +12,7 @@
 - `tag2mask.evaluation.photo_rates`: missed photos and false alarms of the network, against tags
 - `tag2mask.evaluation.decision_rule`: which classes a photo shows, for a miss rate
 - `tag2mask.evaluation.left_out`: the photos that an evaluation leaves out
-- `tag2mask.evaluation.photo_rows`: write ``photos.jsonl`` while the photos are counted
+- `tag2mask.evaluation.photo_rows`: write and read ``photos.jsonl``, one line per photo
 - `tag2mask.evaluation.resampled`: intervals of differences between evaluations
 - `tag2mask.evaluation.scores`: these records from counts
 - `tag2mask.evaluation.tables`: these records as Markdown tables

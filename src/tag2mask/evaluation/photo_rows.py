@@ -1,23 +1,46 @@
-"""Write ``photos.jsonl`` while the photos are counted, so that no line stays in memory.
+"""Write and read ``photos.jsonl``, which has one line per photo that was evaluated.
 
-A photo's quality scores are its ranks among all photos of its split. So each process first writes
-the rows of its photos to a temporary file, and the scores are added at the end.
+It is written while the photos are counted, so that no line stays in memory. A photo's quality
+scores are its ranks among all photos of its split. So each process first writes the rows of its
+photos to a temporary file, and the scores are added at the end.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
+from tag2mask.artifacts.items import checked_id
+from tag2mask.errors import RunFolderError
 from tag2mask.files.atomic import atomic_write, temporary_path
 from tag2mask.files.links import open_itself
+from tag2mask.files.regular_file import open_regular
+from tag2mask.metrics.confusion import Int64
+from tag2mask.text.json_text import parse_json
 
+T = TypeVar("T")
 Row = dict[str, Any]
+Place = tuple[str, str]
+"""Split and id of a photo."""
+
+
+class StageCounts(NamedTuple):
+    """The pixels of a photo at one stage.
+
+    Attributes:
+        stage: the name of the stage.
+        group: what the photo shares with others; its id if it shares nothing.
+        cells: its confusion matrix as (n, 3): true id, predicted id, pixels.
+    """
+
+    stage: str
+    group: str
+    cells: Int64
 
 
 class PhotoRows:
@@ -79,3 +102,77 @@ def _without_nan(row: Row) -> Row:
         key: None if isinstance(value, float) and np.isnan(value) else value
         for key, value in row.items()
     }
+
+
+def read_photo_rows(path: Path, parse: Callable[[Row], T]) -> Iterator[T]:
+    """Yield what ``parse`` makes of each line of a ``photos.jsonl``.
+
+    Args:
+        path: the file.
+        parse: takes a line as it was read; whatever it raises about the values there, as the
+            functions below do, means that the file is damaged.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
+    try:
+        with open_regular(path) as lines:
+            for line in lines:
+                yield parse(parse_json(line))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        raise RunFolderError(
+            f"{path.name} is missing or damaged",
+            where=path.parent,
+            fix="Delete the folder and run `tag2mask evaluate` again.",
+        ) from None
+
+
+def place_of(row: Row) -> Place:
+    """Return the photo of a line."""
+    return str(row["split"]), checked_id(row["id"])
+
+
+def quality_of(row: Row, key: str) -> float | None:
+    """Return a quality score in a line, `QUALITY` or `NETWORK_QUALITY`; None if unknown."""
+    return None if row.get(key) is None else float(row[key])
+
+
+def photo_qualities(path: Path, *keys: str) -> dict[str, float]:
+    """Return the quality scores of all photos that have one, by id.
+
+    Args:
+        path: the ``photos.jsonl`` of an evaluation.
+        keys: `QUALITY`, `NETWORK_QUALITY`; a later one where a photo lacks those before.
+
+    Raises:
+        RunFolderError: ``path`` is missing or damaged.
+    """
+
+    def quality(row: Row) -> tuple[str, float | None]:
+        scores = (quality_of(row, key) for key in keys)
+        return checked_id(row["id"]), next((s for s in scores if s is not None), None)
+
+    return {id: score for id, score in read_photo_rows(path, quality) if score is not None}
+
+
+def stage_counts(row: Row, classes: int) -> list[StageCounts]:
+    """Return the pixels of a line's photo, for ``classes`` foreground classes.
+
+    Empty without a mask to compare with, and in evaluations of an earlier version.
+    """
+    return [
+        StageCounts(str(stage), str(row["group"]), _checked(cells, classes))
+        for stage, cells in row.get("counts", {}).items()
+    ]
+
+
+def _checked(cells: object, classes: int) -> Int64:
+    """Return counts as an array (n, 3).
+
+    Raises:
+        ValueError, TypeError, OverflowError: they are not counts of these classes.
+    """
+    found = np.array(cells, np.int64).reshape(-1, 3)
+    if found.size and (found.min() < 0 or found[:, :2].max() > classes):
+        raise ValueError(cells)
+    return found

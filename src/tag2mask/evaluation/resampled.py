@@ -8,14 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from tag2mask.errors import RunFolderError
+from tag2mask.evaluation.photo_rows import read_photo_rows, stage_counts
 from tag2mask.evaluation.records import EvaluationScores
-from tag2mask.files.regular_file import open_regular
 from tag2mask.metrics.bootstrap import Interval, ResampledTallies, percentile_interval
-from tag2mask.metrics.confusion import Float64, Int64
-from tag2mask.text.json_text import parse_json
+from tag2mask.metrics.confusion import Float64
 
 PSEUDO_MASKS = "pseudo masks"
 """Key of the pseudo masks' counts among those of the stages."""
@@ -35,20 +31,10 @@ def read_resampled(path: Path, scores: EvaluationScores) -> ResampledMiou:
     """
     classes = len(scores.classes) - 1
     tallies: dict[tuple[str, str], ResampledTallies] = {}
-    try:
-        with open_regular(path) as lines:
-            for line in lines:
-                row = parse_json(line)
-                for stage, cells in row.get("counts", {}).items():
-                    place = (str(row["split"]), str(stage))
-                    own = tallies.setdefault(place, ResampledTallies(classes))
-                    own.add(str(row["group"]), _checked(cells, classes))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise RunFolderError(
-            f"{path.name} is missing or damaged",
-            where=path.parent,
-            fix="Delete the folder and run `tag2mask evaluate` again.",
-        ) from None
+    rows = read_photo_rows(path, lambda row: (str(row["split"]), stage_counts(row, classes)))
+    for split, counts in rows:
+        for stage, group, cells in counts:
+            tallies.setdefault((split, stage), ResampledTallies(classes)).add(group, cells)
     published = scores.behavior == "published"
     return {place: own.miou(published=published) for place, own in tallies.items()}
 
@@ -71,15 +57,3 @@ def difference_interval(
     if values[0] is None or values[1] is None:
         return None
     return percentile_interval(values[0] - values[1])
-
-
-def _checked(cells: object, classes: int) -> Int64:
-    """Return counts as an array (n, 3).
-
-    Raises:
-        ValueError, TypeError: they are not counts of these classes.
-    """
-    found = np.array(cells, np.int64).reshape(-1, 3)
-    if found.size and (found.min() < 0 or found[:, :2].max() > classes):
-        raise ValueError(cells)
-    return found

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
-from tag2mask.artifacts.items import checked_id
-from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
+from tag2mask.evaluation.photo_rows import Place, Row, place_of, quality_of, read_photo_rows
 from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.evaluation.wording import with_unit
-from tag2mask.files.regular_file import open_regular
-from tag2mask.text.json_text import parse_json
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -110,13 +104,13 @@ def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
     ]
 
 
-def examples(ids: Sequence[tuple[str, str]], count: int) -> list[PhotoScore]:
+def examples(ids: Sequence[Place], count: int) -> list[PhotoScore]:
     """Return evenly spaced photos of those given as (split, id), without scores."""
     places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
     return [PhotoScore(ids[i][1], ids[i][0], None, None, None, None, {}, False) for i in places]
 
 
-def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], float]:
+def photo_mious(path: Path, ids: Collection[Place]) -> dict[Place, float]:
     """Return the mIoU of some photos, by (split, id), without those that have none.
 
     Raises:
@@ -129,7 +123,7 @@ def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str,
     }
 
 
-def every_photo_miou(path: Path) -> dict[tuple[str, str], float]:
+def every_photo_miou(path: Path) -> dict[Place, float]:
     """Return the mIoU of all photos that have one, by (split, id).
 
     Raises:
@@ -139,28 +133,15 @@ def every_photo_miou(path: Path) -> dict[tuple[str, str], float]:
     return {(row.split, row.id): row.miou for row in rows if row.miou is not None}
 
 
-def every_photo_quality(path: Path, key: str) -> dict[str, float]:
-    """Return the quality scores of all photos that have one, by id.
-
-    Args:
-        path: the ``photos.jsonl`` of an evaluation.
-        key: `QUALITY` or `NETWORK_QUALITY`.
-
-    Raises:
-        RunFolderError: ``path`` is missing or damaged.
-    """
-    found = read_photos(path, lambda row: (checked_id(row["id"]), quality_of(row, key)))
-    return {photo: quality for photo, quality in found if quality is not None}
-
-
 def _photo_scores(path: Path) -> Iterator[PhotoScore]:
-    return read_photos(path, _photo_score)
+    return read_photo_rows(path, _photo_score)
 
 
-def _photo_score(row: Mapping[str, Any]) -> PhotoScore:
+def _photo_score(row: Row) -> PhotoScore:
+    split, id = place_of(row)
     return PhotoScore(
-        checked_id(row["id"]),
-        str(row["split"]),
+        id,
+        split,
         None if row["miou"] is None else float(row["miou"]),
         None if row.get("network_miou") is None else float(row["network_miou"]),
         quality_of(row, QUALITY),
@@ -168,29 +149,6 @@ def _photo_score(row: Mapping[str, Any]) -> PhotoScore:
         {str(kind): float(value) for kind, value in row.get("evidence", {}).items()},
         bool(row["map_tags"]),
     )
-
-
-def quality_of(row: Mapping[str, Any], key: str) -> float | None:
-    """Return a quality score in a line of ``photos.jsonl``; None if unknown."""
-    return None if row.get(key) is None else float(row[key])
-
-
-def read_photos(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> Iterator[T]:
-    """Yield what ``parse`` makes of each line of a ``photos.jsonl``.
-
-    Raises:
-        RunFolderError: missing or damaged.
-    """
-    try:
-        with open_regular(path) as lines:
-            for line in lines:
-                yield parse(parse_json(line))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise RunFolderError(
-            f"{path.name} is missing or damaged",
-            where=path.parent,
-            fix="Delete the folder and run `tag2mask evaluate` again.",
-        ) from None
 
 
 def _quality(row: PhotoScore) -> float:

@@ -6,24 +6,24 @@ are scored on the photos and classes that all of them have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tag2mask.artifacts.items import checked_id
-from tag2mask.errors import RunFolderError
+from tag2mask.evaluation.photo_rows import (
+    Place,
+    Row,
+    StageCounts,
+    place_of,
+    read_photo_rows,
+    stage_counts,
+)
 from tag2mask.evaluation.resampled import ResampledMiou
-from tag2mask.files.regular_file import open_regular
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.confusion import Confusion, Float64, Int64
-from tag2mask.text.json_text import parse_json
 
-Place = tuple[str, str]
-"""Split and id of a photo."""
 MIN_AREA = 0.001
 """Share of a photo from which a class counts as shown, in evaluations that don't say it."""
 
@@ -61,8 +61,7 @@ def photo_tags(path: Path) -> dict[Place, tuple[str, ...]]:
     Raises:
         RunFolderError: ``photos.jsonl`` is missing or damaged.
     """
-    with _readable(path) as rows:
-        return {_place(row): tuple(map(str, row["tags"])) for row in rows}
+    return dict(read_photo_rows(path, lambda row: (place_of(row), tuple(map(str, row["tags"])))))
 
 
 def shared_scores(
@@ -92,12 +91,16 @@ def shared_scores(
     """
     splits: dict[str, _Counts] = {}
     ids = _shared_ids(classes, shared)
-    with _readable(path) as rows:
-        for row in rows:
-            place = _place(row)
-            if place in tags:
-                counts = splits.setdefault(place[0], _Counts(len(shared)))
-                counts.add(row, ids, set(tags[place]), shared, min_area)
+
+    def photo(row: Row) -> tuple[Place, set[str] | None, list[StageCounts]] | None:
+        place = place_of(row)
+        if place not in tags:
+            return None
+        return place, _shown(row, min_area), stage_counts(row, len(classes))
+
+    for place, shown, stages in filter(None, read_photo_rows(path, photo)):
+        counts = splits.setdefault(place[0], _Counts(shared))
+        counts.add(shown, set(tags[place]), stages, ids)
     return {split: counts.scores(split) for split, counts in splits.items()}
 
 
@@ -110,38 +113,45 @@ def _shared_ids(classes: Sequence[str], shared: Sequence[str]) -> Int64:
 class _Counts:
     """Counts of the photos of a split; the last mask id is that of the classes not shared."""
 
-    def __init__(self, shared: int) -> None:
+    def __init__(self, shared: Sequence[str]) -> None:
         self._shared = shared
         self._scores = SharedScores()
         self._stages: dict[str, tuple[Confusion, ResampledTallies]] = {}
 
     def add(
-        self, row: Any, ids: Int64, tags: set[str], shared: Sequence[str], min_area: float
+        self, shown: set[str] | None, tags: set[str], stages: Sequence[StageCounts], ids: Int64
     ) -> None:
         found = self._scores
         found.photos += 1
-        if "areas" in row:
-            shown = {name for name, share in row["areas"].items() if share >= min_area}
-            for name in shared:
+        if shown is not None:
+            for name in self._shared:
                 rate = found.missed if name in tags else found.alarms
                 rate.photos += 1
                 rate.hits += (name in shown) is not (name in tags)
-        for stage, cells in row.get("counts", {}).items():
-            own = np.array(cells, np.int64).reshape(-1, 3)
+        size = len(self._shared) + 1
+        for stage, group, cells in stages:
+            own = cells.copy()
             own[:, :2] = ids[own[:, :2]]
-            own = own[own[:, 0] <= self._shared]
-            size = self._shared + 1
+            own = own[own[:, 0] < size]
             empty = (Confusion.empty(size), ResampledTallies(size))
             confusion, tallies = self._stages.setdefault(stage, empty)
             np.add.at(confusion.counts, (own[:, 0], own[:, 1]), own[:, 2])
-            tallies.add(str(row["group"]), own)
+            tallies.add(group, own)
 
     def scores(self, split: str) -> SharedScores:
+        size = len(self._shared) + 1
         for stage, (confusion, tallies) in self._stages.items():
-            self._scores.miou[stage] = float(_mean(confusion.iou()[: self._shared + 1, None])[0])
-            values = _mean(tallies.iou()[: self._shared + 1])
+            self._scores.miou[stage] = float(_mean(confusion.iou()[:size, None])[0])
+            values = _mean(tallies.iou()[:size])
             self._scores.resampled = {**self._scores.resampled, (split, stage): values}
         return self._scores
+
+
+def _shown(row: Row, min_area: float) -> set[str] | None:
+    """Return the classes that the network's mask shows; None: the line doesn't say."""
+    if "areas" not in row:
+        return None
+    return {name for name, share in row["areas"].items() if share >= min_area}
 
 
 def _mean(iou: Float64) -> Float64:
@@ -149,21 +159,3 @@ def _mean(iou: Float64) -> Float64:
     present = ~np.isnan(iou)
     total: Float64 = np.where(present, iou, 0.0).sum(axis=0) / np.maximum(1, present.sum(axis=0))
     return np.where(present.any(axis=0), total, np.nan)
-
-
-def _place(row: Any) -> Place:
-    return str(row["split"]), checked_id(row["id"])
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[Iterator[Any]]:
-    """Open ``photos.jsonl``; whatever is wrong with its rows becomes one error."""
-    try:
-        with open_regular(path) as lines:
-            yield map(parse_json, lines)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise RunFolderError(
-            f"{path.name} is missing or damaged",
-            where=path.parent,
-            fix="Delete the folder and run `tag2mask evaluate` again.",
-        ) from None

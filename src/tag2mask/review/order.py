@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,10 +24,10 @@ from tag2mask.evaluation.evidence import (
     network_mask_evidence,
     pseudo_mask_evidence,
 )
+from tag2mask.evaluation.photo_rows import photo_qualities
 from tag2mask.evaluation.records import PHOTOS, read_scores
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.quality import quality_scores, soft_minimum
-from tag2mask.report.photo_choice import quality_of, read_photos
 from tag2mask.review.folder import GIVEN, NETWORK, PSEUDO, ReviewFolder, ReviewPhoto
 from tag2mask.runtime.threads import ordered_map
 
@@ -82,13 +81,7 @@ def _evaluated_quality(folder: ReviewFolder) -> dict[str, float]:
     path = None if folder.evaluation is None else folder.evaluation / PHOTOS
     if path is None or not path.is_file():
         return {}
-    found = dict(read_photos(path, _photo_quality))
-    return {photo: score for photo, score in found.items() if score is not None}
-
-
-def _photo_quality(row: Mapping[str, Any]) -> tuple[str, float | None]:
-    own = quality_of(row, QUALITY)
-    return row["id"], quality_of(row, NETWORK_QUALITY) if own is None else own
+    return photo_qualities(path, QUALITY, NETWORK_QUALITY)
 
 
 def _measured_quality(folder: ReviewFolder) -> dict[str, float]:

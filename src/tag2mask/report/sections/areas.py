@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tag2mask.artifacts.handles import Evaluation
+from tag2mask.evaluation.photo_rows import read_photo_rows
 from tag2mask.evaluation.records import PHOTOS
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.evaluation.wording import mask_name, percent
 from tag2mask.report.page import Block, Cell, Column, PageSection, PageTable
-from tag2mask.report.photo_choice import read_photos
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.scored_runs import ScoredRun, class_colors
 
@@ -31,7 +31,7 @@ def area_section(run: RunFolder, scored: ScoredRun) -> PageSection:
     if evaluation is not None and scores is not None:
         found: dict[str, Areas] = {}
         names = scores.classes
-        for split, kinds in read_photos(
+        for split, kinds in read_photo_rows(
             evaluation.path / PHOTOS, lambda row: (str(row["split"]), _areas(row, names))
         ):
             _add(found.setdefault(split, {}), kinds)

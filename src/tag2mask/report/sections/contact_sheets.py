@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, PseudoMaskFolder
-from tag2mask.artifacts.items import checked_id, item_path
+from tag2mask.artifacts.items import item_path
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
+from tag2mask.evaluation.photo_rows import Row, place_of, quality_of, read_photo_rows
 from tag2mask.evaluation.records import PHOTOS, EvaluationScores
 from tag2mask.evaluation.wording import mask_name
 from tag2mask.report.overlays import fitted, mask_overlay
@@ -27,7 +28,6 @@ from tag2mask.report.page import (
     Picture,
     picture,
 )
-from tag2mask.report.photo_choice import quality_of, read_photos
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.pictures import samples_by_place
 from tag2mask.report.sections.scored_runs import ScoredRun
@@ -109,7 +109,7 @@ def _drawn(run: RunFolder, names: Sequence[str], first: str, key: str) -> dict[s
     assert evaluation is not None
     wanted = set(names)
     drawn: dict[str, list[tuple[bool, int, _Tile]]] = {}
-    for tags, split, tile in read_photos(evaluation.path / PHOTOS, partial(_tile, key)):
+    for tags, split, tile in read_photo_rows(evaluation.path / PHOTOS, partial(_tile, key)):
         # The photos with the largest keys are kept: a draw in bounded memory, always the same.
         number = int.from_bytes(hashlib.sha256(tile.id.encode()).digest()[:8])
         for name in wanted.intersection(tags):
@@ -122,10 +122,10 @@ def _drawn(run: RunFolder, names: Sequence[str], first: str, key: str) -> dict[s
     return {name: sorted(tile for _, _, tile in kept) for name, kept in drawn.items()}
 
 
-def _tile(key: str, row: Mapping[str, Any]) -> tuple[list[str], str, _Tile]:
-    split, quality = str(row["split"]), quality_of(row, key)
-    tile = _Tile(1.0 if quality is None else quality, split, checked_id(row["id"]))
-    return [str(tag) for tag in row["tags"]], split, tile
+def _tile(key: str, row: Row) -> tuple[list[str], str, _Tile]:
+    quality = quality_of(row, key)
+    tile = _Tile(1.0 if quality is None else quality, *place_of(row))
+    return [str(tag) for tag in row["tags"]], tile.split, tile
 
 
 def _pictures(

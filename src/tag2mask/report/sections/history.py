@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tag2mask.artifacts.handles import Evaluation
 from tag2mask.errors import counted, first_few
+from tag2mask.evaluation.photo_rows import Place
 from tag2mask.evaluation.records import PHOTOS, SEGMENTER
 from tag2mask.evaluation.resampled import PSEUDO_MASKS, difference_interval
 from tag2mask.evaluation.wording import percent
@@ -14,7 +15,6 @@ from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.scored_runs import ScoredRun
 from tag2mask.report.shared_photos import (
     MIN_AREA,
-    Place,
     Rate,
     SharedScores,
     photo_tags,

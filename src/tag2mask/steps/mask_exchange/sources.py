@@ -33,9 +33,9 @@ from tag2mask.data.photo_files import list_photos
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
+from tag2mask.evaluation.photo_rows import photo_qualities
 from tag2mask.evaluation.records import PHOTOS
 from tag2mask.formats.pixels.opening import opened_image
-from tag2mask.report.photo_choice import every_photo_quality
 
 _KINDS: dict[str, type[Handle]] = {kind.step: kind for kind in (Predictions, PseudoMaskFolder)}
 _MASKS = "masks"
@@ -255,7 +255,7 @@ def _with_scores(masks: list[SourceMask], path: Path, key: str) -> list[SourceMa
     """Add the quality scores of a run's evaluation, where it has been made."""
     if not path.is_file():
         return masks
-    scores = every_photo_quality(path, key)
+    scores = photo_qualities(path, key)
     return [replace(mask, score=scores.get(mask.id)) for mask in masks]
 
 
