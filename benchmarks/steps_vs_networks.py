@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from unittest import mock
 
 from benchmarks import bare_networks, predict_photos
@@ -32,7 +32,7 @@ from tag2mask.artifacts.handles import (
     PreparedData,
     PseudoMaskFolder,
 )
-from tag2mask.data.index import Sample, read_index
+from tag2mask.data.index import read_index, read_samples
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.progress import ProgressBar
@@ -106,7 +106,7 @@ def segmenter_step(*, toy: bool = False) -> Row:
 def infer_cam_photos(*, toy: bool = False) -> Row:
     """Compare ``infer-cam`` with the network's forward pass of the same views."""
     run, section, data = demo_run(toy=toy), short_recipe(toy=toy).infer_cam, _prepared(toy)
-    model, samples = CamModel.open(run / "train-cam"), _samples(data, "train", "val")
+    model, samples = CamModel.open(run / "train-cam"), read_samples(data.path)
     return _photos(
         lambda out: infer_cam(data, model, section, out, _runtime()),
         bare_networks.cam_forward(model, section, samples),
@@ -120,7 +120,7 @@ def affinity_label_photos(*, toy: bool = False) -> Row:
     """Compare ``affinity-labels`` with its dense CRFs."""
     run, section, data = demo_run(toy=toy), short_recipe(toy=toy).affinity_labels, _prepared(toy)
     maps, labels = CamMaps.open(run / "infer-cam"), AffinityLabels.open(run / "affinity-labels")
-    samples = _samples(data, "train")
+    samples = read_index(data.path, "train")
     return _photos(
         lambda out: affinity_labels(data, maps, section, out, _runtime()),
         bare_networks.crfs(run, labels, section, samples),
@@ -134,7 +134,7 @@ def walked_photos(*, toy: bool = False) -> Row:
     """Compare ``walk`` with the forward pass of AffinityNet's embeddings."""
     run, section, data = demo_run(toy=toy), short_recipe(toy=toy).walk, _prepared(toy)
     maps, model = CamMaps.open(run / "infer-cam"), AffinityModel.open(run / "train-affinity")
-    samples = _samples(data, "train", "val")
+    samples = read_samples(data.path)
     return _photos(
         lambda out: walk(data, maps, model, section, out, _runtime()),
         bare_networks.affinity_forward(model, section, samples),
@@ -188,10 +188,6 @@ def short_recipe(*, toy: bool = False, settings: tuple[str, ...] = ()) -> Recipe
 
 def _prepared(toy: bool) -> PreparedData:
     return PreparedData.open(demo_run(toy=toy) / "prepare")
-
-
-def _samples(data: PreparedData, *splits: Literal["train", "val"]) -> list[Sample]:
-    return [sample for split in splits for sample in read_index(data.path, split)]
 
 
 def _runtime() -> Runtime:

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from tag2mask.data.index import (
     MaskRow,
     Sample,
+    all_samples,
     masks_fingerprint,
     photos_fingerprint,
     read_classes,
     read_index,
     read_mask_paths,
+    read_samples,
     write_index,
     write_mask_rows,
     write_source,
@@ -59,6 +61,16 @@ def test_moved_data_folder_moves_every_photo(tmp_path):
     write_index(tmp_path, "val", [_sample(Path("/old"))], Path("/old"))
     write_source(tmp_path, "csv", Path("/new"))
     assert read_index(tmp_path, "val")[0].image == Path("/new/a/b.jpg")
+
+
+def test_samples_of_several_splits_begin_with_those_for_training(tmp_path):
+    write_source(tmp_path, "csv", tmp_path)
+    train, val = [_sample(tmp_path, "b"), _sample(tmp_path, "c")], [_sample(tmp_path, "a")]
+    write_index(tmp_path, "val", val, tmp_path)
+    assert read_samples(tmp_path, ["val"]) == val
+    write_index(tmp_path, "train", train, tmp_path)
+    assert read_samples(tmp_path) == read_samples(tmp_path, ("val", "train")) == train + val
+    assert all_samples({"val": val, "train": train}) == train + val
 
 
 def test_samples_and_their_index_have_no_mask(tmp_path):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -99,6 +99,20 @@ def read_index(folder: Path, split: Split) -> list[Sample]:
     root = data_root(folder)
     path = folder / f"{split}.jsonl"
     return list(_read_lines(path, lambda row: _sample(row, root)))
+
+
+def read_samples(folder: Path, splits: Collection[Split] = SPLITS) -> list[Sample]:
+    """Read the samples of several splits, those for training first.
+
+    Raises:
+        RunFolderError: the index is missing or damaged.
+    """
+    return [s for split in SPLITS if split in splits for s in read_index(folder, split)]
+
+
+def all_samples(samples: Mapping[Split, Sequence[Sample]]) -> list[Sample]:
+    """Return the samples of all splits, those for training first."""
+    return [sample for split in SPLITS for sample in samples[split]]
 
 
 def _sample(row: Any, root: Path) -> Sample:

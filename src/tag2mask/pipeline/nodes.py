@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.section_values import flat_values
-from tag2mask.data.index import Sample, read_index
+from tag2mask.data.index import Sample, read_samples
 from tag2mask.data.layouts.listing import file_stamp
-from tag2mask.data.splits import SPLITS
 from tag2mask.errors import NodesError, first_few
 from tag2mask.files.atomic import write_text
 from tag2mask.files.lock import is_read_only
@@ -103,7 +102,7 @@ def check_same_photos(runtime: Runtime, data: Path) -> None:
     """
     if runtime.world_size == 1:
         return
-    samples = [sample for split in SPLITS for sample in read_index(data, split)]
+    samples = read_samples(data)
     some = samples[:: max(1, len(samples) // COMPARED_PHOTOS)]
     check_same(
         runtime,

@@ -34,10 +34,8 @@ from tag2mask.data.index import (
     Sample,
     masks_fingerprint,
     read_classes,
-    read_index,
     read_mask_paths,
 )
-from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import SplitCounts
@@ -67,7 +65,7 @@ from tag2mask.maps.threshold_sources import CALIBRATED_ON
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.steps.photo_loops.per_photo import check_masks_as_written
+from tag2mask.steps.photo_loops.per_photo import check_masks_as_written, prepared_ids
 from tag2mask.text.csv_text import csv_text
 
 TABLE = "table.md"
@@ -210,17 +208,13 @@ def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
     """Return the ids of the photos to leave out of all scores."""
     if section.leave_out is None:
         return frozenset()
-    return left_out_ids(
-        section.leave_out,
-        lambda: {sample.id for split in SPLITS for sample in read_index(data.path, split)},
-    )
+    return left_out_ids(section.leave_out, lambda: prepared_ids(data))
 
 
 def _sure_photos(data: PreparedData, corrections: Corrections) -> frozenset[str]:
     """Return the photos of the data whose masks were drawn or accepted."""
     sure = set(corrections.sure)
-    ids = {s.id for split in SPLITS for s in read_index(data.path, split)} if sure else set()
-    return frozenset(sure & ids)
+    return frozenset(sure & prepared_ids(data)) if sure else frozenset()
 
 
 def _with_crf_masks(

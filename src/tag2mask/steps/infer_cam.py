@@ -19,9 +19,8 @@ from PIL import Image
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
 from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import step_folder
-from tag2mask.data.index import Sample, read_classes, read_index
+from tag2mask.data.index import Sample, read_classes, read_samples
 from tag2mask.data.photos import read_photo
-from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import map_shows_tags
@@ -91,12 +90,7 @@ def infer_cam(
         if step.complete:
             return step.handle
         inference, spec = _load(model, data, section, runtime, modules)
-        samples = [
-            sample
-            for split in SPLITS
-            if split in section.splits
-            for sample in read_index(data.path, split)
-        ]
+        samples = read_samples(data.path, section.splits)
         outputs = PhotoOutputs(step, files, partial(_key, section=section))
         outputs.remove_missing({sample.id for sample in samples})
         write = partial(_write_maps, inference, section, files)

@@ -19,11 +19,10 @@ from tag2mask.artifacts.handles import Predictions, PreparedData, SegmenterModel
 from tag2mask.artifacts.journal import recorded_items
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
-from tag2mask.data.index import read_classes, read_index
+from tag2mask.data.index import read_classes, read_samples
 from tag2mask.data.layouts.ids import path_conflicts
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.data.remote.listing import GivenPhoto, RemotePhoto
-from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, NodesError, RunFolderError, WeightsError, first_few
 from tag2mask.recipe.sections import Predict
 from tag2mask.runtime.ranks import OneProcess, Ranks
@@ -83,12 +82,7 @@ def predict_prepared(
                 where=data.path,
                 fix="Train on this data, or give the data it was trained on.",
             )
-        samples = [
-            sample
-            for split in SPLITS
-            if split in section.splits
-            for sample in read_index(data.path, split)
-        ]
+        samples = read_samples(data.path, section.splits)
         photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples]
         predictor = photo_predictor(segmenter, section, step, None)
         removed = predictor.outputs.remove_missing({photo.id for photo in photos})

@@ -29,6 +29,7 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.corrections.folder import CORRECTIONS, copy_corrections
 from tag2mask.data.index import (
     MaskRow,
+    all_samples,
     photos_fingerprint,
     write_index,
     write_mask_rows,
@@ -175,7 +176,7 @@ def _drawing_keys(plan: PreparePlan) -> dict[str, str]:
 
 def _sizes(plan: PreparePlan) -> dict[str, tuple[int, int]]:
     """Return (h, w) of each photo by id."""
-    return {s.id: s.size for split in SPLITS for s in plan.samples[split]}
+    return {sample.id: sample.size for sample in all_samples(plan.samples)}
 
 
 def _classes_digest(plan: PreparePlan) -> str:

@@ -11,7 +11,7 @@ from tag2mask.data.checks.data_folder import PHOTOS_PER_BLOCK, with_progress
 from tag2mask.data.checks.masks import mask_problems, outline_misfit, read_checked_mask
 from tag2mask.data.checks.photo_doubts import photo_doubts
 from tag2mask.data.images import image_size
-from tag2mask.data.index import MaskRow, Sample
+from tag2mask.data.index import MaskRow, Sample, all_samples
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.prepare.index_changes import PreparedIndex, Samples
 from tag2mask.data.splits import SPLITS
@@ -101,7 +101,7 @@ class _Measuring:
         self._drawn: set[tuple[str, str]] = set()
         if before is None or before.root != inventory.root:
             return
-        self._sizes = {(s.id, s.stamp): s.size for split in SPLITS for s in before.samples[split]}
+        self._sizes = {(s.id, s.stamp): s.size for s in all_samples(before.samples)}
         self._drawn = {(r.id, r.stamp) for r in before.masks if r.drawn}
         if before.class_names == inventory.class_names:
             self._mask_values = {(r.id, r.mask, r.stamp): r.values for r in before.masks}

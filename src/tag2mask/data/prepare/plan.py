@@ -25,7 +25,7 @@ from tag2mask.data.corrections.folder import (
     Corrections,
     corrections_of,
 )
-from tag2mask.data.index import MaskRow
+from tag2mask.data.index import MaskRow, all_samples
 from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
 from tag2mask.data.prepare.index_changes import (
     PreparedIndex,
@@ -108,7 +108,7 @@ class PreparePlan:
                 "classes": len(self.inventory.class_names),
                 "masks": len(self.masks),
                 "skipped": len(self.skipped),
-                "untagged": sum(not s.tags for split in SPLITS for s in self.samples[split]),
+                "untagged": sum(not sample.tags for sample in all_samples(self.samples)),
             }
             | self._correction_counts
         )
@@ -118,7 +118,7 @@ class PreparePlan:
         decisions = self.corrections.decisions
         if not decisions:
             return {}
-        ids = {sample.id for split in SPLITS for sample in self.samples[split]} & set(decisions)
+        ids = {sample.id for sample in all_samples(self.samples)} & set(decisions)
         return self.corrections.counts(ids) | {
             "bad": sum(decisions[photo].verdict == "bad" for photo in ids),
             "with_corrected_tags": sum(
@@ -168,7 +168,7 @@ def plan_prepare(
     before = read_prepared_index(out)
     samples, masks, found = measure_photos(inventory, before)
     corrections = inventory.corrections or NO_CORRECTIONS
-    sizes = {sample.id: sample.size for split in SPLITS for sample in samples[split]}
+    sizes = {sample.id: sample.size for sample in all_samples(samples)}
     found = found + correction_problems(corrections, sizes, inventory)
     problems = inventory_problems(inventory) + found
     check_problems(problems, data, section)
@@ -265,4 +265,4 @@ def check_problems(problems: Sequence[DataProblem], data: Path, section: Prepare
 
 
 def _groups(samples: Samples) -> dict[str, str]:
-    return {s.id: s.group for split in SPLITS for s in samples[split] if s.group}
+    return {sample.id: sample.group for sample in all_samples(samples) if sample.group}

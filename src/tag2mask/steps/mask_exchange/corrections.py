@@ -13,9 +13,8 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.data.corrections.decisions import DECISIONS, Decision
 from tag2mask.data.corrections.folder import CORRECTIONS
 from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
-from tag2mask.data.index import read_classes, read_index
+from tag2mask.data.index import read_classes, read_samples
 from tag2mask.data.masks import read_mask
-from tag2mask.data.splits import SPLITS
 from tag2mask.files.os_errors import readable_os_errors
 from tag2mask.steps.mask_exchange.importing import ImportOptions, import_masks
 from tag2mask.steps.mask_exchange.readers import MaskFiles
@@ -80,7 +79,7 @@ def _temporary_folder(out: Path) -> Iterator[Path]:
 
 def _write_all(writer: CorrectionsWriter, masks: Path, data: PreparedData) -> Iterator[str]:
     """Write the decision and the mask of each photo that has one; yield its id."""
-    for sample in (s for split in SPLITS for s in read_index(data.path, split)):
+    for sample in read_samples(data.path):
         mask = item_path(masks, sample.id, ".png")
         if not mask.is_file():
             continue

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id, name_kind
-from tag2mask.data.index import Sample, data_root, read_index
+from tag2mask.data.index import data_root, read_samples
 from tag2mask.data.layouts.addresses import AddressedPhotos
-from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError, counted, first_few, nearest_hint
 from tag2mask.formats.annotations import AnnotatedPhoto, Region, ShownLabels
 from tag2mask.steps.mask_exchange.readers import MaskFiles
@@ -56,9 +55,7 @@ class DataPhotos:
         root = data_root(data.path)
         self.classes = classes
         self._names = {label.strip(): name for label, name in names.items()}
-        self.samples: dict[str, Sample] = {
-            sample.id: sample for split in SPLITS for sample in read_index(data.path, split)
-        }
+        self.samples = {sample.id: sample for sample in read_samples(data.path)}
         self._paths = {
             sample.image.relative_to(root).as_posix(): sample.id for sample in self.samples.values()
         }

@@ -18,8 +18,7 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.journal import replaced_items
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step
-from tag2mask.data.index import read_index
-from tag2mask.data.splits import SPLITS
+from tag2mask.data.index import read_samples
 from tag2mask.errors import DataError, ProblemsError, counted, or_skipped
 from tag2mask.files.digests import file_digest
 from tag2mask.runtime.progress import ProgressBar
@@ -76,7 +75,7 @@ def has_all_files(
 
 def prepared_ids(data: PreparedData) -> set[str]:
     """Return the ids of all prepared photos."""
-    return {sample.id for split in SPLITS for sample in read_index(data.path, split)}
+    return {sample.id for sample in read_samples(data.path)}
 
 
 def check_masks_as_written(masks: PseudoMaskFolder, ranks: Ranks | None = None) -> None:
