@@ -21,6 +21,7 @@ from tag2mask.artifacts.handles import (
     REPORTED_STEPS,
     Evaluation,
     Handle,
+    HandleT,
     PreparedData,
     PseudoMaskFolder,
     SegmenterModel,
@@ -72,11 +73,12 @@ class RunFolder:
     unfinished: tuple[str, ...]
     recipe: str
 
-    def handle(self, kind: type[Handle]) -> Handle | None:
+    def handle(self, kind: type[HandleT]) -> HandleT | None:
         """Return the handle of a step, None unless it is complete; also of masks it was given."""
-        if kind is PseudoMaskFolder and kind.step not in self.manifests:
-            return self._given_masks()
-        return kind(self.path / kind.step) if kind.step in self.manifests else None
+        if kind.step in self.manifests:
+            return kind(self.path / kind.step)
+        given = self._given_masks() if kind is PseudoMaskFolder else None
+        return given if isinstance(given, kind) else None
 
     @property
     def masks_made_by(self) -> str:

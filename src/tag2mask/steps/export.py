@@ -221,7 +221,7 @@ def _validation_data(
     if ONNX_FORMAT not in formats:
         raise ExportError("a decision rule is stored in an ONNX file", fix="Give --format onnx.")
     data = None if source.run is None else source.run.handle(PreparedData)
-    if not isinstance(data, PreparedData):
+    if data is None:
         raise DataError(
             "a decision rule needs the run's prepare folder, with its validation photos",
             where=source.file,

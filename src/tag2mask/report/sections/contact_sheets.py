@@ -6,7 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
@@ -129,7 +129,7 @@ def _tile(key: str, row: Row) -> tuple[list[str], str, _Tile]:
 
 
 def _pictures(
-    made: Predictions | PseudoMaskFolder | Any,
+    made: Predictions | PseudoMaskFolder,
     tiles: Sequence[_Tile],
     samples: Mapping[tuple[str, str], Sample],
     colors: Sequence[tuple[int, int, int]],

@@ -13,6 +13,7 @@ from tag2mask.artifacts.handles import (
     Evaluation,
     Handle,
     Predictions,
+    PreparedData,
     PseudoMaskFolder,
     WalkedMaps,
 )
@@ -44,7 +45,7 @@ CLASS_MAPS = 4
 """Classes of a photo whose maps are shown one by one."""
 
 
-def samples_by_place(prepared: Handle) -> dict[tuple[str, str], Sample]:
+def samples_by_place(prepared: PreparedData) -> dict[tuple[str, str], Sample]:
     """Return all photos by (split, id)."""
     return {
         (split, sample.id): sample

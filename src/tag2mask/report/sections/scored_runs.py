@@ -94,5 +94,5 @@ def _scored(run: RunFolder, color: int) -> ScoredRun:
     handle = run.handle(Evaluation)
     if handle is None:
         return ScoredRun(run.label, color, None)
-    scores = read_scores(Evaluation(handle.path))
+    scores = read_scores(handle)
     return ScoredRun(run.label, color, scores, read_resampled(handle.path / PHOTOS, scores))
