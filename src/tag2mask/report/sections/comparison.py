@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_mask_paths
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
+from tag2mask.evaluation.photo_rows import Place
 from tag2mask.evaluation.records import PHOTOS, SEGMENTER, SplitScores
 from tag2mask.evaluation.resampled import PSEUDO_MASKS, difference_interval
 from tag2mask.evaluation.wording import (
@@ -30,7 +32,6 @@ from tag2mask.report.page import (
     Block,
     Cell,
     Column,
-    Gallery,
     Note,
     PageSection,
     PageTable,
@@ -40,7 +41,7 @@ from tag2mask.report.page import (
 from tag2mask.report.photo_choice import PhotoScore, every_photo_miou
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.history import history_section
-from tag2mask.report.sections.pictures import Overlays, samples_by_place
+from tag2mask.report.sections.pictures import Overlays, gallery, samples_by_place
 from tag2mask.report.sections.scored_runs import ScoredRun, split_names
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.text.yaml_text import parse_yaml
@@ -48,9 +49,6 @@ from tag2mask.text.yaml_text import parse_yaml
 COMPARED_MASKS = 1000
 """Pairs of pseudo masks that are read, at most, where no photo has ground truth."""
 _NAMES = ("name", "description")
-
-Place = tuple[str, str]
-"""Split and id of a photo."""
 
 
 def comparison_sections(
@@ -214,22 +212,16 @@ def _changed_photos(runs: Sequence[RunFolder], count: int) -> PageSection:
         basis = f"by the share of pixels in which the runs' {what} differ"
     chosen = sorted(changes, key=lambda place: (-changes[place], place))[:count]
     draw = Overlays(runs, classes, read_mask_paths(prepared.path), mious)
-    rows: list[PhotoRow] = []
-    blocks: list[Block] = []
-    for place in (place for place in chosen if place in samples and changes[place] > 0):
+
+    def row(place: Place) -> PhotoRow:
         split, photo = place
         found = PhotoScore(photo, split, mious[0].get(place), None, None, None, {}, True)
-        try:
-            row = draw.row(samples[place], found)
-        except DataError as error:
-            blocks.append(Note(f"{photo} can't be shown: {error.what}."))
-            continue
         text = f"{split}, differs by {with_unit(changes[place])}"
-        rows.append(replace(row, detail=text))
-    if rows:
-        blocks.append(Gallery("", tuple(rows)))
-    elif not blocks:
-        blocks.append(Note("No photo changed."))
+        return replace(draw.row(samples[place], found), detail=text)
+
+    changed = (place for place in chosen if place in samples and changes[place] > 0)
+    blocks = gallery((place[1], partial(row, place)) for place in changed)
+    blocks = blocks or [Note("No photo changed.")]
     return PageSection(anchor, title, tuple(blocks), intro=f"Of those in all runs, {basis}.")
 
 

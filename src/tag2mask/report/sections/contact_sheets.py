@@ -15,7 +15,7 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
-from tag2mask.evaluation.photo_rows import Row, place_of, quality_of, read_photo_rows
+from tag2mask.evaluation.photo_rows import Place, Row, place_of, quality_of, read_photo_rows
 from tag2mask.evaluation.records import PHOTOS, EvaluationScores
 from tag2mask.evaluation.wording import mask_name
 from tag2mask.report.overlays import fitted, mask_overlay
@@ -131,7 +131,7 @@ def _tile(key: str, row: Row) -> tuple[list[str], str, _Tile]:
 def _pictures(
     made: Predictions | PseudoMaskFolder,
     tiles: Sequence[_Tile],
-    samples: Mapping[tuple[str, str], Sample],
+    samples: Mapping[Place, Sample],
     colors: Sequence[tuple[int, int, int]],
     classes: int,
 ) -> list[Picture]:

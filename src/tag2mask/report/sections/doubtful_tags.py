@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.data.index import read_classes, read_mask_paths
-from tag2mask.errors import DataError
 from tag2mask.evaluation.records import DoubtfulTag, SplitScores
 from tag2mask.evaluation.wording import percent
 from tag2mask.report.page import (
     Block,
     Cell,
     Column,
-    Gallery,
-    Note,
     PageSection,
     PageTable,
     PhotoRow,
 )
 from tag2mask.report.run_folder import RunFolder
-from tag2mask.report.sections.pictures import Overlays, samples_by_place
+from tag2mask.report.sections.pictures import Overlays, gallery, samples_by_place
 from tag2mask.report.sections.scored_runs import ScoredRun
 
 DOUBTS = 50
@@ -84,17 +82,13 @@ def _photos(run: RunFolder, split: SplitScores, count: int) -> list[Block]:
     for doubt in split.doubtful_tags:
         if (split.split, doubt.photo) in samples and doubt.tag in classes.names:
             doubts.setdefault(doubt.photo, []).append(doubt)
-    rows: list[PhotoRow] = []
-    notes: list[Block] = []
-    for photo, own in list(doubts.items())[:count]:
+
+    def row(photo: str) -> PhotoRow:
+        own = doubts[photo]
         tags = [classes.names.index(doubt.tag) for doubt in own]
-        try:
-            row = draw.doubt(run, samples[split.split, photo], tags, _text(split, own))
-        except DataError as error:
-            notes.append(Note(f"{photo} can't be shown: {error.what}."))
-        else:
-            rows.append(row)
-    return [*notes, *([Gallery("", tuple(rows))] if rows else [])]
+        return draw.doubt(run, samples[split.split, photo], tags, _text(split, own))
+
+    return gallery((photo, partial(row, photo)) for photo in list(doubts)[:count])
 
 
 def _text(split: SplitScores, doubts: Sequence[DoubtfulTag]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from tag2mask.affinity.labels import label_path
 from tag2mask.artifacts.handles import (
@@ -11,14 +12,11 @@ from tag2mask.artifacts.handles import (
     PreparedData,
 )
 from tag2mask.data.index import read_classes, read_index, read_mask_paths
-from tag2mask.errors import DataError
 from tag2mask.evaluation.records import PHOTOS
 from tag2mask.report.page import (
     Block,
-    Gallery,
     Note,
     PageSection,
-    PhotoRow,
 )
 from tag2mask.report.photo_choice import examples, photo_mious, pick_photos
 from tag2mask.report.run_folder import RunFolder
@@ -26,6 +24,7 @@ from tag2mask.report.sections.pictures import (
     CLASS_MAPS,
     PICTURE_SIDE,
     Overlays,
+    gallery,
     samples_by_place,
 )
 
@@ -58,17 +57,10 @@ def photo_section(runs: Sequence[RunFolder], count: int) -> PageSection:
     )
     blocks: list[Block] = []
     for title, photos in chosen:
-        rows = []
-        for found in photos:
-            sample = samples.get((found.split, found.id))
-            if sample is None:
-                continue
-            try:
-                rows.append(draw.row(sample, found))
-            except DataError as error:
-                blocks.append(Note(f"{found.id} can't be shown: {error.what}."))
-        if rows:
-            blocks.append(Gallery(title, tuple(rows)))
+        known = [found for found in photos if (found.split, found.id) in samples]
+        blocks += gallery(
+            ((one.id, partial(draw.row, samples[one.split, one.id], one)) for one in known), title
+        )
     return PageSection(
         "photos",
         "Photos",
@@ -89,17 +81,14 @@ def label_section(run: RunFolder) -> PageSection:
     samples = {sample.id: sample for sample in read_index(prepared.path, "train") if sample.tags}
     draw = Overlays([run], read_classes(prepared.path), read_mask_paths(prepared.path), [{}])
     alphas = " and ".join(f"{alpha:g}" for alpha in labels.manifest.metrics.get("alphas", ()))
-    rows: list[PhotoRow] = []
     blocks: list[Block] = [Note(f"α of the two backgrounds: {alphas}.")] if alphas else []
-    for found in examples([("train", photo_id) for photo_id in samples], LABELED):
-        path = label_path(labels.path, found.id)
-        if path.is_file():
-            try:
-                rows.append(draw.labels(run, samples[found.id], path))
-            except DataError as error:
-                blocks.append(Note(f"{found.id} can't be shown: {error.what}."))
-    if rows:
-        blocks.append(Gallery("", tuple(rows)))
+    chosen = [found.id for found in examples([("train", id) for id in samples], LABELED)]
+    paths = {id: label_path(labels.path, id) for id in chosen}
+    blocks += gallery(
+        (id, partial(draw.labels, run, samples[id], path))
+        for id, path in paths.items()
+        if path.is_file()
+    )
     return PageSection(
         "affinity-labels",
         "Affinity labels",

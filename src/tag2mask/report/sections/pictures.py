@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,16 @@ from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample, read_index
 from tag2mask.data.masks import read_mask
 from tag2mask.data.splits import SPLITS
+from tag2mask.errors import DataError
+from tag2mask.evaluation.photo_rows import Place
 from tag2mask.evaluation.records import CRF_MASKS, SEGMENTER, maps_name
 from tag2mask.evaluation.wording import mask_name, with_unit
 from tag2mask.maps.cam_map import MAP_SUFFIX, read_map
 from tag2mask.report.overlays import fitted, heat_layer, mask_layer
 from tag2mask.report.page import (
+    Block,
+    Gallery,
+    Note,
     PhotoRow,
     Picture,
     hex_color,
@@ -45,13 +50,29 @@ CLASS_MAPS = 4
 """Classes of a photo whose maps are shown one by one."""
 
 
-def samples_by_place(prepared: PreparedData) -> dict[tuple[str, str], Sample]:
+def samples_by_place(prepared: PreparedData) -> dict[Place, Sample]:
     """Return all photos by (split, id)."""
     return {
         (split, sample.id): sample
         for split in SPLITS
         for sample in read_index(prepared.path, split)
     }
+
+
+def gallery(photos: Iterable[tuple[str, Callable[[], PhotoRow]]], title: str = "") -> list[Block]:
+    """Return a gallery of photos, after a note on each that can't be read.
+
+    Args:
+        photos: the id of each, and what makes its row or raises a DataError.
+        title: of the gallery.
+    """
+    notes, rows = [], []
+    for id, row in photos:
+        try:
+            rows.append(row())
+        except DataError as error:
+            notes.append(Note(f"{id} can't be shown: {error.what}."))
+    return [*notes, Gallery(title, tuple(rows))] if rows else [*notes]
 
 
 class Overlays:
@@ -62,7 +83,7 @@ class Overlays:
         runs: Sequence[RunFolder],
         classes: ClassSet,
         truths: dict[str, Path],
-        mious: Sequence[dict[tuple[str, str], float]],
+        mious: Sequence[dict[Place, float]],
     ) -> None:
         self.runs = runs
         self.classes = classes
