@@ -170,6 +170,14 @@ class PseudoMaskFolder(Handle):
 
     step = "pseudo-masks"
 
+    @property
+    def background(self) -> tuple[float | None, str]:
+        """The background threshold, None where the masks have none, and where it comes from."""
+        metrics = self.manifest.metrics
+        threshold = metrics.get("background_threshold")
+        source = str(metrics.get("background_source", "unknown"))
+        return None if threshold is None else float(threshold), source
+
 
 @dataclass(frozen=True)
 class SegmenterModel(TrainedModel):

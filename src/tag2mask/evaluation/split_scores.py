@@ -57,13 +57,13 @@ def split_scores(
     has_maps = maps is not None and tagged
     probabilities = np.stack(counts.probabilities) if has_maps else np.empty(0, np.float32)
     stages = _stage_scores(job, counts, masks) if counts.masked else ()
-    threshold = masks.manifest.metrics.get("background_threshold")
+    background_threshold, background_source = masks.background
     return SplitScores(
         split=split,
         photos=len(samples),
         tag_source=NO_TAGS if maps is None else tag_source(maps),
-        background_threshold=None if threshold is None else float(threshold),
-        background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
+        background_threshold=background_threshold,
+        background_source=background_source,
         masks=mask_scores(
             counts.masks.confusion,
             counts.masks.boundary,

@@ -71,39 +71,23 @@ def map_stages(
                 found,
             )
         )
-    metrics = masks.manifest.metrics
-    threshold = metrics.get("background_threshold")
-    stages.append(
-        Stage(
-            _name(maps, earlier),
-            tag_source(maps),
-            None if threshold is None else float(threshold),
-            str(metrics.get("background_source", "unknown")),
-            photos,
-        )
-    )
+    stages.append(Stage(_name(maps, earlier), tag_source(maps), *masks.background, photos))
     return tuple(_with_unique_names(stages))
 
 
 def segmenter_stage(predictions: Predictions) -> Stage:
     """Return the stage of the segmentation network's masks."""
-    name = SEGMENTER
-    if predictions.manifest.section.get("crf", {}).get("enabled", False):
-        name = with_crf(name)
+    name = with_crf(SEGMENTER) if refined_by_crf(predictions) else SEGMENTER
     return Stage(name, NO_TAGS, None, NO_THRESHOLD, predictions.path / "masks")
 
 
 def given_stage(masks: PseudoMaskFolder) -> Stage:
     """Return the stage of masks whose maps aren't known."""
-    metrics = masks.manifest.metrics
-    threshold = metrics.get("background_threshold")
-    source = str(metrics.get("background_source", "unknown"))
-    used = None if threshold is None else float(threshold)
-    return Stage(GIVEN, NO_TAGS, used, source, masks.path / "masks")
+    return Stage(GIVEN, NO_TAGS, *masks.background, masks.path / "masks")
 
 
-def refined_by_crf(masks: PseudoMaskFolder) -> bool:
-    """Return whether the pseudo masks were refined by a dense CRF."""
+def refined_by_crf(masks: PseudoMaskFolder | Predictions) -> bool:
+    """Return whether masks were refined by a dense CRF."""
     return bool(masks.manifest.section.get("crf", {}).get("enabled", False))
 
 

@@ -134,11 +134,10 @@ def _confidences(folder: ReviewFolder, photo: str) -> Iterator[float]:
 
 
 def _threshold(folder: ReviewFolder) -> float | None:
-    path = folder.path / PseudoMaskFolder.step
     if PSEUDO not in folder.masks:
         return None
-    found = PseudoMaskFolder.open(path).manifest.metrics.get("background_threshold")
-    return None if found is None else float(found)
+    threshold, _ = PseudoMaskFolder.open(folder.path / PseudoMaskFolder.step).background
+    return threshold
 
 
 def _doubtful_photos(folder: ReviewFolder) -> set[str]:
