@@ -55,6 +55,13 @@ def test_setup_wraps_the_same_weights(runtime: Runtime) -> None:
     assert module.weight.grad is not None and torch.equal(module.weight.grad, torch.ones(1, 2))
 
 
+def test_a_note_changes_nothing_on_a_terminal(
+    runtime: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtime.note("train-cam: \x9b2J\u202ecat: 2 of 3 heads")
+    assert capsys.readouterr().err == "train-cam: \\x9b2J\\u202ecat: 2 of 3 heads\n"
+
+
 def draws() -> tuple[Any, ...]:
     return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()
 

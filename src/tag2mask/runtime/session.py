@@ -39,6 +39,7 @@ from tag2mask.runtime.processes import (
 )
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import processors
+from tag2mask.text.escaping import visible
 
 T = TypeVar("T")
 
@@ -259,9 +260,9 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=dtype)
 
     def note(self, text: str) -> None:
-        """Print a line on rank 0, to stderr."""
+        """Print a line on rank 0, to stderr, as text that changes nothing on a terminal."""
         if self.rank == 0:
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(
