@@ -34,6 +34,13 @@ def test_message(error: Tag2MaskError, message: str) -> None:
     assert str(error) == message
 
 
+@pytest.mark.parametrize(
+    ("text", "line"), [("no GPU\n  at x.cpp", "no GPU"), ("\nno GPU", "no GPU"), ("", "OSError")]
+)
+def test_first_line_of_another_error(text: str, line: str) -> None:
+    assert errors.first_line(OSError(text)) == line
+
+
 def test_parts_stay_readable() -> None:
     error = DataError("no photo", where="here", fix="Add it.")
     assert (error.what, error.where, error.fix) == ("no photo", "here", "Add it.")

@@ -175,6 +175,14 @@ def counted(number: int, one: str, several: str) -> str:
     return f"{number} {one if number == 1 else several}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of another library says; its type if it says nothing.
+
+    Such messages have many lines, with a trace of the library's own code.
+    """
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
 def first_few(names: Iterable[str], count: int = 5) -> str:
     """Return the first few names, and how many more there are."""
     iterator = iter(names)

@@ -104,7 +104,7 @@ def random_looks(masks: Path, classes: int, corrections: Corrections) -> RandomL
         one = Confusion.empty(classes)
         one.add(truth, found)
         total.merge(one)
-        resampled.add(photo, _cells(one))
+        resampled.add(photo, one.cells())
         photos += 1
         good = corrections.decisions[photo].verdict == "good"
         accepted += good and bool(np.array_equal(truth, found))
@@ -165,9 +165,3 @@ def damaged_list(folder: Path) -> RunFolderError:
     return RunFolderError(
         f"{ASKED} is damaged", where=folder, fix="Delete it, or run `tag2mask ask` again."
     )
-
-
-def _cells(confusion: Confusion) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Return the cells that are not 0 as (n, 3): true id, predicted id, pixels."""
-    truth, predicted = np.nonzero(confusion.counts)
-    return np.stack([truth, predicted, confusion.counts[truth, predicted]], axis=1)

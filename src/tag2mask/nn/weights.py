@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tag2mask.artifacts.checksums import check_model_file
-from tag2mask.errors import WeightsError
+from tag2mask.errors import WeightsError, first_few, first_line
 from tag2mask.nn.mxnet_params import read_params, resnet38_names
 from tag2mask.nn.torch_file import read_torch_file
 
@@ -133,7 +133,7 @@ def check_shapes(
         if name in found and found[name] != shape
     ]
     problems = [
-        f"{len(names)} {what} ({_first(names)})"
+        f"{len(names)} {what} ({first_few(names, _SHOWN)})"
         for names, what in (
             (missing, "missing"),
             (unexpected, "unexpected"),
@@ -227,7 +227,7 @@ def _state_dict(checkpoint: object, path: Path) -> dict[str, Tensor]:
     others = [str(name) for name, value in checkpoint.items() if not isinstance(value, Tensor)]
     if others:
         raise WeightsError(
-            f"{len(others)} entries aren't tensors ({_first(others)})",
+            f"{len(others)} entries aren't tensors ({first_few(others, _SHOWN)})",
             where=path,
             fix="Save only the state dict: torch.save(network.state_dict(), file).",
         )
@@ -262,14 +262,8 @@ def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: Exception) -> WeightsError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
     return WeightsError(
-        f"the weight file is truncated or damaged ({reason})",
+        f"the weight file is truncated or damaged ({first_line(error)})",
         where=path,
         fix="Download or save it again and compare its size.",
     )
-
-
-def _first(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

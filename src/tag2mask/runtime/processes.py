@@ -12,7 +12,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-from tag2mask.errors import NodesError
+from tag2mask.errors import NodesError, first_line
 from tag2mask.runtime.launcher import Launch
 from tag2mask.runtime.meeting import MeetingPlace, meet
 
@@ -65,9 +65,8 @@ def launch_processes(fabric: Fabric, launch: Launch | None) -> None:
         del store  # the first process may have been its host until here
     except torch.distributed.DistError as error:
         place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise NodesError(
-            f"the processes of this run could not be connected: {reason}",
+            f"the processes of this run could not be connected: {first_line(error)}",
             where=place,
             fix="Check that every node was started, that this is the address of the first one, and "
             "that its port is free and open for the others.",

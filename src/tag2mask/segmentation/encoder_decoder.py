@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from timm.data import resolve_data_config
 from torch import Tensor, nn
 
-from tag2mask.errors import RecipeError, nearest_hint
+from tag2mask.errors import RecipeError, first_line, nearest_hint
 from tag2mask.nn.backbones.build import RESNET38
 from tag2mask.nn.fast_conv import fold_batch_norms
 from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1
@@ -284,9 +284,9 @@ def _combination_error(
     architecture: str, encoder: str, output_stride: int, error: Exception
 ) -> RecipeError:
     """Return the error for an encoder that an architecture can't be built on."""
-    reason = (str(error) or type(error).__name__).splitlines()[0]
     return RecipeError(
-        f"{architecture} can't be built on {encoder} at output stride {output_stride} ({reason})",
+        f"{architecture} can't be built on {encoder} at output stride {output_stride} "
+        f"({first_line(error)})",
         where="network.encoder",
         fix="Choose a convolutional encoder, such as resnet50 or tf_efficientnet_lite0.",
     )

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
-from tag2mask.errors import ExportError, PackageError, Tag2MaskError
+from tag2mask.errors import ExportError, PackageError, Tag2MaskError, first_line
 from tag2mask.nn.inference_copy import plain_copy
 from tag2mask.segmentation.inference.export_spec import IMAGE, LOGITS
 from tag2mask.segmentation.inference.label_loops import Float32
@@ -227,6 +227,5 @@ def _readable_errors(what: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        reason = next(iter(str(cause).strip().splitlines()), "") or type(cause).__name__
-        reason = reason.partition(" For more information")[0][:200]
+        reason = first_line(cause).partition(" For more information")[0][:200]
         raise ExportError(f"{what} ({reason})", fix=_FIX) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -279,11 +280,7 @@ def _other_photos(files: dict[str, Path], out: Path) -> list[str]:
 
 def same_photo(source: Path, target: Path) -> bool:
     """Return whether two files are one, or have the same bytes."""
-    if target.samefile(source):
-        return True
-    if target.stat().st_size != source.stat().st_size:
-        return False
-    return target.read_bytes() == source.read_bytes()
+    return target.samefile(source) or filecmp.cmp(source, target, shallow=False)
 
 
 def _unused(

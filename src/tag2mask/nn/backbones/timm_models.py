@@ -12,7 +12,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from tag2mask.errors import RecipeError, WeightsError
+from tag2mask.errors import RecipeError, WeightsError, first_line
 
 PROBE_CELLS = (6, 8)
 PROBE_CELL = 16
@@ -78,9 +78,8 @@ def _not_downloaded(name: str, error: Exception, key: str) -> WeightsError:
             where=key,
             fix=f"Set {key} to the path of a file or to none, or choose another network.",
         )
-    reason = (str(error) or type(error).__name__).splitlines()[0]
     return WeightsError(
-        f"timm's weights of {name} can't be downloaded ({reason})",
+        f"timm's weights of {name} can't be downloaded ({first_line(error)})",
         where=key,
         fix=f"Check the internet connection; or download {file} on another machine and set {key} "
         "to the path of that file.",
@@ -136,10 +135,9 @@ def probe(name: str, net: Any) -> tuple[Tensor, list[Tensor]]:
             final, maps = net.forward_intermediates(torch.zeros(1, 3, *_probe_size(net)))
     # Models of a fixed input size fail with assertions, shape errors and others.
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         cause = "timm fixes its grid of tokens when it is built; " if _fixed_size(name) else ""
         raise RecipeError(
-            f"{name} can't read photos of any size ({cause}{reason})",
+            f"{name} can't read photos of any size ({cause}{first_line(error)})",
             where="backbone.name",
             fix=CHOOSE,
         ) from None
