@@ -20,14 +20,10 @@ from pathlib import Path
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
 from tag2mask.data.layouts.ids import path_conflicts, without_suffix
-from tag2mask.data.layouts.listing import (
-    BROKEN_LINK_ERRNOS,
-    file_stamp,
-    is_output_folder,
-    list_images,
-)
+from tag2mask.data.layouts.listing import BROKEN_LINK_ERRNOS, is_output_folder, list_images
 from tag2mask.data.photos import size_changed
 from tag2mask.errors import DataError
+from tag2mask.files.stamps import file_stamp
 
 BROKEN_LINK = "0-0"
 """Stamp of a link to nothing or to itself."""

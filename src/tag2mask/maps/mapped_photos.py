@@ -20,6 +20,7 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, first_few
+from tag2mask.files.stamps import file_stamp
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map
 
 
@@ -81,8 +82,7 @@ class MappedPhotos(PreparedPhotos):
 
     def stamp(self, photo_id: str) -> str:
         """Return ``<bytes>-<mtime_ns>`` of a photo's map file, which changes with the file."""
-        stat = self.path(photo_id).stat()
-        return f"{stat.st_size}-{stat.st_mtime_ns}"
+        return file_stamp(self.path(photo_id).stat())
 
     def read(self, sample: Sample) -> CamMap:
         """Read the maps of a photo.

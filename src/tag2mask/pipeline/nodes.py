@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.section_values import flat_values
 from tag2mask.data.index import Sample, read_samples
-from tag2mask.data.layouts.listing import file_stamp
 from tag2mask.errors import NodesError, first_few
 from tag2mask.files.atomic import write_text
 from tag2mask.files.lock import is_read_only
+from tag2mask.files.stamps import file_stamp
 from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.agreement import check_same
 

@@ -37,6 +37,7 @@ from tag2mask.data.corrections.folder import (
     read_corrections,
 )
 from tag2mask.errors import RunFolderError
+from tag2mask.files.stamps import file_stamp
 from tag2mask.recipe.loading import RECIPE
 from tag2mask.text.yaml_text import parse_yaml
 from tag2mask.training.log import LOSSES, numeric_rows, read_rows
@@ -205,7 +206,4 @@ def _recipe_name(text: str) -> str | None:
 
 
 def _stamp(path: Path) -> str:
-    if not path.is_file():
-        return "absent"
-    found = path.stat()
-    return f"{found.st_size}-{found.st_mtime_ns}"
+    return file_stamp(path.stat()) if path.is_file() else "absent"

@@ -23,6 +23,7 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.photo_files import list_photos
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import RunFolderError
+from tag2mask.files.stamps import file_stamp
 from tag2mask.report.run_folder import open_runs
 from tag2mask.steps.mask_exchange.sources import prepared_of
 
@@ -236,7 +237,6 @@ def _complete(path: Path, *kinds: type[Handle]) -> list[Handle]:
 def _stamp(folder: Path) -> str:
     """Return size and time of a step's manifest; empty: it is being redone."""
     try:
-        stat = (folder / MANIFEST).stat()
+        return file_stamp((folder / MANIFEST).stat())
     except OSError:
         return ""
-    return f"{stat.st_size}-{stat.st_mtime_ns}"

@@ -23,6 +23,7 @@ from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.splits import Split
 from tag2mask.errors import DataError, RunFolderError, counted, first_few
 from tag2mask.files.json_file import read_json
+from tag2mask.files.stamps import file_stamp
 from tag2mask.files.walking import Around, Visits
 from tag2mask.formats.text_files.text_lines import read_lines
 
@@ -42,11 +43,6 @@ class FoundFile(NamedTuple):
     """Relative to the data folder, ``/`` as separator."""
     stamp: str
     """``<bytes>-<mtime_ns>``."""
-
-
-def file_stamp(status: os.stat_result) -> str:
-    """Return ``<bytes>-<mtime_ns>``, which differs where a file was changed."""
-    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def list_images(

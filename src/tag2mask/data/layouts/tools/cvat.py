@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.listing import first_folders
-from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.errors import DataError
+from tag2mask.files.stamps import files_stamp
 from tag2mask.formats.cvat import ROOT, read_cvat, read_cvat_labels
 from tag2mask.formats.text_files.xml_stream import root_element
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
-from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
+from tag2mask.files.stamps import files_stamp
 from tag2mask.formats.fiftyone import (
     LABELS,
     fiftyone_classes,

@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
-from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.errors import DataError, first_few
+from tag2mask.files.stamps import files_stamp
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio, text_fields
 
 _MOST_FILES = 50

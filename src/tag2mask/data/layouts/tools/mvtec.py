@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
-from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
+from tag2mask.files.stamps import files_stamp
 from tag2mask.formats.mvtec import TRUTH, read_mvtec
 from tag2mask.formats.photo_names import files_below
 from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES

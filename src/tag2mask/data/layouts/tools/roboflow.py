@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.csv_table import read_csv
-from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
 from tag2mask.data.layouts.tools.annotated import (
     AnnotatedSource,
@@ -25,6 +24,7 @@ from tag2mask.data.layouts.tools.annotated import (
     read_annotated,
 )
 from tag2mask.errors import DataError
+from tag2mask.files.stamps import files_stamp
 from tag2mask.formats.roboflow import (
     TABLE,
     mask_files,

@@ -21,10 +21,10 @@ from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.addresses import AddressedPhotos
 from tag2mask.data.layouts.listing import first_folders, list_images
 from tag2mask.data.layouts.splits import usual_split
-from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.data.layouts.voc.tags import PHOTO_FOLDER
 from tag2mask.errors import DataError
+from tag2mask.files.stamps import files_stamp
 from tag2mask.formats.annotations import AnnotatedPhoto
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.text_files.xml_stream import root_element

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tag2mask.data.images import image_size
 from tag2mask.data.inventory import Inventory, SourceOptions
-from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, read_annotated
 from tag2mask.errors import DataError
+from tag2mask.files.stamps import files_stamp
 from tag2mask.formats.ultralytics.data_yaml import find_yaml
 from tag2mask.formats.ultralytics.yolo import label_files, read_yolo, yolo_classes
 

@@ -32,11 +32,11 @@ from tag2mask.data.layouts.listing import (
 )
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
-from tag2mask.data.layouts.stamps import files_stamp
 from tag2mask.data.layouts.voc.label_map_masks import LabelMapDrawer
 from tag2mask.data.layouts.voc.tags import PHOTO_FOLDER, find_voc_tags
 from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
+from tag2mask.files.stamps import files_stamp
 from tag2mask.formats.voc.label_map import LABEL_MAP, read_label_map
 
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")

@@ -1,4 +1,4 @@
-"""Stamps of several files: texts that differ once a file is changed or replaced."""
+"""Stamps of files: short texts that differ once a file is changed or replaced."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from tag2mask.data.layouts.listing import file_stamp
+
+def file_stamp(status: os.stat_result) -> str:
+    """Return ``<bytes>-<mtime_ns>``, which differs where a file was changed."""
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def files_stamp(paths: Iterable[Path]) -> str:
