@@ -30,7 +30,7 @@ from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.recipe.sections import AffinityLabeling, InferCam, Walk
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainAffinity, TrainCam
-from tag2mask.runtime.precision import Precision, resolve_precision
+from tag2mask.runtime.precision import Precision, autocast
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
@@ -213,11 +213,9 @@ def _step(
     device: torch.device = CPU,
 ) -> Callable[[], None]:
     """Return forward and backward pass in the precision of a training."""
-    dtype = resolve_precision(precision, device)
-    mixed = dtype is not torch.float32
 
     def step() -> None:
-        with torch.autocast(device.type, dtype, enabled=mixed):
+        with autocast(precision, device):
             found = outputs()
         loss = torch.stack([output.float().mean() for output in found]).sum()
         loss.backward()  # type: ignore[no-untyped-call]

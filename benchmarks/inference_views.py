@@ -16,7 +16,7 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.inference_copy import inference_copy, memory_format
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.runtime.precision import resolve_precision
+from tag2mask.runtime.precision import autocast
 from tag2mask.seam.map_sums import scale_maps
 from tag2mask.seam.model import build_seam
 from tag2mask.seam.multi_scale_inference import InferenceSettings, MultiScaleInference
@@ -51,14 +51,11 @@ def batched_vs_single(*, toy: bool = False) -> Row:
     )
     times = 1 if device.type == "cpu" else ON_GPU
     photos, tags = photos_of(SIZES * times), TAGS * times
-    precision = resolve_precision(section.precision, device)
-    autocast = partial(
-        torch.autocast, device.type, precision, enabled=precision is not torch.float32
-    )
-    batched = MultiScaleInference(inference_copy(net, device), settings, device, autocast)
+    mixed = partial(autocast, section.precision, device)
+    batched = MultiScaleInference(inference_copy(net, device), settings, device, mixed)
 
     def single() -> None:
-        with autocast():
+        with mixed():
             one_at_a_time(net, settings, photos, tags)
 
     return side_by_side(lambda: batched.maps(photos, tags), single, seconds=0 if toy else 60)

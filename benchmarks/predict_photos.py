@@ -22,7 +22,7 @@ from tag2mask.data.photo_files import PhotoFile, list_photos
 from tag2mask.errors import PackageError
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import Predict
-from tag2mask.runtime.precision import resolve_precision
+from tag2mask.runtime.precision import autocast
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import OneProcess
 from tag2mask.segmentation.export import require_onnx
@@ -138,8 +138,7 @@ def network_inputs(photos: Sequence[PhotoFile], segmenter: Segmenter) -> list[Te
 @torch.inference_mode()
 def forward(net: SegmentationNet, image: Tensor) -> Tensor:
     """Return the network's logits, in the precision of the segmenter."""
-    dtype = resolve_precision("auto", CPU)
-    with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+    with autocast("auto", CPU):
         logits: Tensor = net(image)
     return logits
 

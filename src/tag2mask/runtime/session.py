@@ -30,7 +30,7 @@ from tag2mask.runtime.devices import leave_group_at_exit, pick_device
 from tag2mask.runtime.launcher import find_launch
 from tag2mask.runtime.meeting import patience
 from tag2mask.runtime.peers import Listener, Member, is_watching, start_watch
-from tag2mask.runtime.precision import Precision, resolve_precision
+from tag2mask.runtime.precision import Precision, autocast
 from tag2mask.runtime.processes import (
     cluster_environment,
     launch_processes,
@@ -254,10 +254,7 @@ class Runtime:
 
     def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
         """Return the mixed precision context of the forward pass; see `resolve_precision`."""
-        dtype = resolve_precision(precision, self.device)
-        if dtype is torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=dtype)
+        return autocast(precision, self.device)
 
     def note(self, text: str) -> None:
         """Print a line on rank 0, to stderr, as text that changes nothing on a terminal."""

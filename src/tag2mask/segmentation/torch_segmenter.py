@@ -8,7 +8,7 @@ on no other image. On a GPU the calls run one after the other, each with a batch
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.nn.inference_copy import inference_copy, memory_format
 from tag2mask.runtime.memory import explain_out_of_memory
-from tag2mask.runtime.precision import Precision, resolve_precision
+from tag2mask.runtime.precision import Precision, autocast
 from tag2mask.runtime.threads import MAX_THREADS, processors
 from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1
@@ -66,8 +66,7 @@ class TorchSegmenter:
         self._memory_settings = memory_settings
         with explain_out_of_memory(*memory_settings):
             self._net = inference_copy(net.eval(), device)
-        self._device = device
-        self._dtype = resolve_precision(precision, device)
+        self._device, self._precision = device, precision
         self._lock = threading.Lock()
         self._pad_batch = BatchPadding(device)
 
@@ -75,7 +74,7 @@ class TorchSegmenter:
     def probabilities(self, images: Float32) -> Float32:
         """See `Segmenter.probabilities`."""
         hint = explain_out_of_memory(*self._memory_settings)
-        with hint, self._exclusive_or_shared(), self._autocast():
+        with hint, self._exclusive_or_shared(), autocast(self._precision, self._device):
             given = self._pad_batch(torch.from_numpy(images).to(self._device)).contiguous(
                 memory_format=memory_format(self._device)
             )
@@ -86,11 +85,6 @@ class TorchSegmenter:
     def _exclusive_or_shared(self) -> AbstractContextManager[Any]:
         """Return a context with the GPU locked, or with a share of the CPU's threads."""
         return self._lock if self.batched else share_of_threads(self._threads, self.caller_threads)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self._dtype is torch.float32:
-            return nullcontext()
-        return torch.autocast(self._device.type, dtype=self._dtype)
 
 
 def _softmax(logits: Tensor) -> Tensor:
