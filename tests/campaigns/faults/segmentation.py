@@ -90,7 +90,7 @@ FAULTS = [
         ("segmentation/inference/test_segmenter.py",),
     ),
     Fault(
-        "segmentation.inference.label_loops.axis_interpolation",
+        "segmentation.standalone.maps.axis",
         "corners are aligned",
         "(np.arange(pixels) + 0.5) * (cells / pixels) - 0.5",
         "np.arange(pixels) * (max(cells - 1, 0) / max(pixels - 1, 1))",

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tag2mask.runtime.compiled import compiled_exactly
+from tag2mask.segmentation.standalone.maps import axis
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -47,14 +48,7 @@ def axis_interpolation(
     cells: int, pixels: int, *, align_corners: bool = False
 ) -> AxisInterpolation:
     """Interpolate ``cells`` cells at ``pixels`` pixels of the same axis."""
-    if align_corners:
-        at = np.arange(pixels) * ((cells - 1) / max(pixels - 1, 1))
-    else:
-        at = (np.arange(pixels) + 0.5) * (cells / pixels) - 0.5
-    at = np.clip(at, 0, cells - 1)
-    before = at.astype(np.intp)
-    weights = (at - before).astype(np.float32)
-    behind = np.where(weights > 0, np.minimum(before + 1, cells - 1), before)
+    before, behind, weights = axis(cells, pixels, align_corners)
     return AxisInterpolation(np.stack([before, behind], axis=1), weights)
 
 

@@ -33,9 +33,9 @@ from tag2mask.segmentation.inference.segmenter import (
     Segmenter,
     Size,
     pixels,
-    scaled_size,
     size_of,
 )
+from tag2mask.segmentation.standalone.maps import scaled
 
 if TYPE_CHECKING:
     from tag2mask.crf.dense_crf import CrfSettings
@@ -157,14 +157,14 @@ class PhotoLabeler:
 
     def decode_at(self, size: Size) -> int:
         """Return the smallest long side, px, at which a photo of size (H, W) may be decoded."""
-        sides = [max(scaled_size(self._grid(size), scale)) for scale in self.settings.scales]
+        sides = [max(scaled(self._grid(size), scale)) for scale in self.settings.scales]
         return max(*sides, max(crf_size(size)) if self.settings.crf is not None else 1)
 
     def is_tiled(self, size: Size) -> bool:
         """Return whether a photo of size (H, W) is labeled in tiles."""
         return (
             max(
-                max(self._average.padded(scaled_size(self._grid(size), scale)))
+                max(self._average.padded(scaled(self._grid(size), scale)))
                 for scale in self.settings.scales
             )
             > self.settings.tile
@@ -173,7 +173,7 @@ class PhotoLabeler:
     def views(self, photo: Image.Image, size: Size) -> PhotoViews:
         """Resize a photo to its views; ``size`` is the (H, W) of the labels."""
         grid = self._grid(size)
-        views = [pixels(photo, scaled_size(grid, scale)) for scale in self.settings.scales]
+        views = [pixels(photo, scaled(grid, scale)) for scale in self.settings.scales]
         crf_image = pixels(photo, crf_size(size)) if self.settings.crf is not None else None
         padded = tuple(self._average.padded(size_of(view)) for view in views)
         return PhotoViews(size, grid, tuple(views), crf_image, padded)
@@ -258,9 +258,7 @@ class PhotoLabeler:
         """Return the scores (C+1, h, w) that give a tile's labels, and its probabilities."""
         part = GridBox(row.first, column.first, row.end, column.end)
         settings = self.settings
-        views = [
-            pixels(photo, scaled_size(part.size, scale), part, grid) for scale in settings.scales
-        ]
+        views = [pixels(photo, scaled(part.size, scale), part, grid) for scale in settings.scales]
         maps = self._average.mean([views], [part.size])[0]
         scores, ids = restrict_to_tags(maps, tags)
         if settings.crf is not None:
@@ -300,4 +298,4 @@ class PhotoLabeler:
         """Return (h, w) of the working grid of a photo of size (H, W)."""
         if self.settings.long_side is None:
             return size
-        return scaled_size(size, self.settings.long_side / max(size))
+        return scaled(size, self.settings.long_side / max(size))

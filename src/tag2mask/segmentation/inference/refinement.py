@@ -15,7 +15,8 @@ from tag2mask.segmentation.inference.label_loops import (
     channel_argmax,
     resize_maps,
 )
-from tag2mask.segmentation.inference.segmenter import Size, scaled_size, size_of
+from tag2mask.segmentation.inference.segmenter import Size, size_of
+from tag2mask.segmentation.standalone.maps import scaled
 
 if TYPE_CHECKING:
     from tag2mask.crf.dense_crf import CrfSettings
@@ -80,4 +81,4 @@ def apply_crf(
 
 def crf_size(size: Size) -> Size:
     """Return (h, w) of the image for the dense CRF of a photo of size (H, W)."""
-    return scaled_size(size, min(1.0, math.sqrt(CRF_PIXELS / (size[0] * size[1]))))
+    return scaled(size, min(1.0, math.sqrt(CRF_PIXELS / (size[0] * size[1]))))

@@ -213,8 +213,3 @@ def pixels(
 def size_of(image: npt.NDArray[np.generic]) -> Size:
     """Return (h, w) of an image or of one channel."""
     return image.shape[0], image.shape[1]
-
-
-def scaled_size(size: Size, scale: float) -> Size:
-    """Return (h, w) times ``scale``, rounded to at least one pixel."""
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
