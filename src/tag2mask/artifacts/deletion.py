@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tag2mask.artifacts.handles import Handle
 from tag2mask.artifacts.identity import DELETED
-from tag2mask.artifacts.manifest import MANIFEST, STARTED, read_identity
+from tag2mask.artifacts.manifest import MANIFEST, STARTED, not_of_step, read_identity
 from tag2mask.errors import RunFolderError
 from tag2mask.files.json_file import write_json
 from tag2mask.files.lock import LOCK, folder_lock
@@ -61,11 +61,7 @@ def check_removable(kind: type[Handle], folder: Path) -> None:
     if found is None:
         check_not_foreign(folder, kind)
     elif found.step != kind.step:
-        raise RunFolderError(
-            f"this folder holds {found.step}, not {kind.step}; not deleted",
-            where=folder,
-            fix="Correct the path.",
-        )
+        raise not_of_step(found, f"{kind.step}; not deleted", folder, "Correct the path.")
 
 
 def _empty(folder: Path) -> None:

@@ -42,7 +42,7 @@ class Handle:
         Raises:
             RunFolderError: missing, unfinished, damaged, or the folder of another step.
         """
-        from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
+        from tag2mask.artifacts.manifest import MANIFEST, Manifest, not_of_step, read_identity
 
         folder = Path(path)
         command = f"tag2mask {cls.step}"
@@ -61,11 +61,7 @@ class Handle:
                 f"the folder and run `{command}` again.",
             )
         if found.step != cls.step:
-            raise RunFolderError(
-                f"this folder holds {found.step}, not {cls.step}",
-                where=folder,
-                fix=f"Give the folder that `{command}` wrote.",
-            )
+            raise not_of_step(found, cls.step, folder, f"Give the folder that `{command}` wrote.")
         if not isinstance(found, Manifest):
             raise RunFolderError(
                 f"{cls.step} is unfinished", where=folder, fix=f"Run `{command}` again: it resumes."
@@ -319,7 +315,7 @@ def open_maps(path: Path | str) -> AnyMaps:
     Raises:
         RunFolderError: missing, unfinished, damaged, or the folder of another step.
     """
-    from tag2mask.artifacts.manifest import read_identity
+    from tag2mask.artifacts.manifest import not_of_step, read_identity
 
     folder = Path(path)
     found = read_identity(folder)
@@ -327,12 +323,8 @@ def open_maps(path: Path | str) -> AnyMaps:
         return CamMaps.open(folder)
     if found.step == WalkedMaps.step:
         return WalkedMaps.open(folder)
-    raise RunFolderError(
-        f"this folder holds {found.step}, not maps",
-        where=folder,
-        fix=f"Give the folder that `tag2mask {CamMaps.step}` or `tag2mask {WalkedMaps.step}` "
-        "wrote.",
-    )
+    commands = f"`tag2mask {CamMaps.step}` or `tag2mask {WalkedMaps.step}`"
+    raise not_of_step(found, "maps", folder, f"Give the folder that {commands} wrote.")
 
 
 def missing_files(kind: type[Handle], folder: Path) -> list[str]:

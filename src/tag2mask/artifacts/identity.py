@@ -28,7 +28,14 @@ from tag2mask.artifacts.handles import (
     missing_files,
     section_name,
 )
-from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
+from tag2mask.artifacts.manifest import (
+    STARTED,
+    Identity,
+    Input,
+    Manifest,
+    not_of_step,
+    read_identity,
+)
 from tag2mask.artifacts.module_source import source_inputs
 from tag2mask.artifacts.section_values import deciding_values, own_modules, plain_values
 from tag2mask.artifacts.sub_folders import SUB_FOLDERS
@@ -76,11 +83,7 @@ def folder_status(
     if found is None or found.identity == DELETED:
         return FolderStatus("missing")
     if found.step != kind.step:
-        raise RunFolderError(
-            f"this folder holds {found.step}, not {kind.step}",
-            where=folder,
-            fix="Correct the path.",
-        )
+        raise not_of_step(found, kind.step, folder, "Correct the path.")
     if section is not None:
         check_key_names(found, section, folder)
     settings = (
@@ -200,11 +203,7 @@ def check_same_identity(
 ) -> None:
     """Raise a RunFolderError that names each key that differs, unless the identities are equal."""
     if found.step != wanted.step:
-        raise RunFolderError(
-            f"this folder holds {found.step}, not {wanted.step}",
-            where=folder,
-            fix="Give another --out.",
-        )
+        raise not_of_step(found, wanted.step, folder, "Give another --out.")
     if found.identity == wanted.identity:
         return
     check_key_names(found, section, folder)

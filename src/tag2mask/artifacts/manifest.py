@@ -130,6 +130,11 @@ def read_identity(folder: Path) -> Identity | None:
     return None
 
 
+def not_of_step(found: Identity, wanted: str, folder: Path, fix: str) -> RunFolderError:
+    """Return the error of a folder that holds another step than ``wanted``."""
+    return RunFolderError(f"this folder holds {found.step}, not {wanted}", where=folder, fix=fix)
+
+
 RecordT = TypeVar("RecordT")
 
 
