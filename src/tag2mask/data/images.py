@@ -24,21 +24,14 @@ from tag2mask.data.decoding.frames import has_more_images
 from tag2mask.data.decoding.orientation import exif_orientation, stored_layout, turned, upright
 from tag2mask.data.decoding.rgb import to_rgb
 from tag2mask.data.decoding.strips import strips
-from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.pixels.opening import Source, load_pixels, opened_image
-
-IMAGE_SUFFIXES = PHOTO_SUFFIXES
-"""Suffixes, in lower case, of the files that count as photos when a folder is listed.
-
-Some builds of Pillow can't read the last three: such a photo is reported, not ignored.
-"""
 
 
 def read_image(source: Source, *, at_least: int | None = None) -> Image.Image:
     """Read a photo as upright RGB.
 
     Args:
-        source: a file of any mode, in one of the formats of `IMAGE_SUFFIXES`.
+        source: a file of any mode, in one of the formats of `PHOTO_SUFFIXES`.
         at_least: the long side that the caller needs, px. A JPEG is then decoded at 1/2, 1/4 or
             1/8 of its size if its long side remains at least this long, which is several times
             faster for large photos. The result may be larger; it is never enlarged.

@@ -18,12 +18,13 @@ from itertools import takewhile
 from pathlib import Path
 
 from tag2mask.classes import UNPRINTABLE
-from tag2mask.data.images import IMAGE_SUFFIXES, image_size
+from tag2mask.data.images import image_size
 from tag2mask.data.layouts.ids import path_conflicts, without_suffix
 from tag2mask.data.layouts.listing import BROKEN_LINK_ERRNOS, is_output_folder, list_images
 from tag2mask.data.photos import size_changed
 from tag2mask.errors import DataError
 from tag2mask.files.stamps import file_stamp
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 
 BROKEN_LINK = "0-0"
 """Stamp of a link to nothing or to itself."""
@@ -101,7 +102,7 @@ def list_photos(
             raise DataError(
                 "no photo in the folder" if Path(text).is_dir() else "the pattern matches no photo",
                 where=text,
-                fix=f"Photos are files named {', '.join(sorted(IMAGE_SUFFIXES))}.",
+                fix=f"Photos are files named {', '.join(sorted(PHOTO_SUFFIXES))}.",
             )
         bases.append(base)
         found.update(files)
@@ -176,7 +177,7 @@ def _files_of(text: str | Path, others: set[Path]) -> tuple[Path, dict[Path, str
             others.add(output)
         elif is_folder:
             files |= _files_below(match, others)
-        elif match.suffix.lower() in IMAGE_SUFFIXES and (match.is_symlink() or match.is_file()):
+        elif match.suffix.lower() in PHOTO_SUFFIXES and (match.is_symlink() or match.is_file()):
             files[match] = _stamp(match)
         else:
             others.add(match)

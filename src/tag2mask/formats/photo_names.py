@@ -12,7 +12,10 @@ PHOTO_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
     | {".ppm", ".pgm", ".avif", ".heic", ".heif"}
 )
-"""Suffixes, in lower case, of the files that count as photos."""
+"""Suffixes, in lower case, of the files that count as photos when a folder is listed.
+
+Some builds of Pillow can't read the last three: such a photo is reported, not ignored.
+"""
 
 
 def stem_path(file_name: str) -> str:

@@ -5,8 +5,8 @@ import posixpath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.layouts.ids import normalize_path, path_conflicts, without_suffix
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 
 PARTS = st.text("ab.é犬 -", min_size=1, max_size=5).filter(lambda part: part.strip() == part)
 PATHS = st.lists(PARTS | st.just(".."), min_size=1, max_size=4).map("/".join)
@@ -30,7 +30,7 @@ def test_either_slash_and_empty_parts_give_the_same_path(parts):
     assert normalize_path(text)[0].split("/") == ["a", *(p for p in parts if p not in ("", "."))]
 
 
-@given(stem=PATHS, suffix=st.sampled_from(sorted(IMAGE_SUFFIXES)), upper=st.booleans())
+@given(stem=PATHS, suffix=st.sampled_from(sorted(PHOTO_SUFFIXES)), upper=st.booleans())
 def test_one_image_suffix_is_removed(stem, suffix, upper):
     assert without_suffix(stem + (suffix.upper() if upper else suffix)) == stem
     assert without_suffix(f"{stem}.txt") == f"{stem}.txt"

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_folders import linked, nested
 
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.layouts.listing import (
     group_by_id,
     list_images,
@@ -14,6 +13,7 @@ from tag2mask.data.layouts.listing import (
     subfolders,
 )
 from tag2mask.errors import DataError
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 
 NAMES = st.sampled_from(["a.jpg", "a.PNG", "b.txt", ".c.jpg", "é 犬.webp", "d"])
 FILES = st.sets(
@@ -33,7 +33,7 @@ def test_listed_images_and_other_files_are_all_that_are_not_hidden(tmp_path_fact
     other: list[str] = []
     found = list_images(root, other_files=other)
     shown = {f for f in files if not any(part.startswith(".") for part in f.split("/"))}
-    images = {f for f in shown if any(f.lower().endswith(s) for s in IMAGE_SUFFIXES)}
+    images = {f for f in shown if any(f.lower().endswith(s) for s in PHOTO_SUFFIXES)}
     assert [file.path for file in found] == sorted(images)
     assert other == sorted(shown - images)
     assert all(file.stamp.startswith("3-") for file in found)

@@ -13,8 +13,8 @@ from watching import alone, run, write_export
 
 from local_segmenter import colorful
 from small_runs import invoke
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.layouts.folder_names import SYSTEM_FOLDERS
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.pixels.opening import FORMATS, MAX_PIXELS, PIXELS_PER_BYTE
 from tag2mask.segmentation.standalone import files
 from tag2mask.segmentation.standalone import photos as reading
@@ -115,7 +115,7 @@ def test_a_folder_whose_record_is_damaged_is_not_continued(tmp_path: Path) -> No
 
 
 def test_both_programs_know_the_same_files() -> None:
-    assert files.SUFFIXES == IMAGE_SUFFIXES and files.SYSTEM == SYSTEM_FOLDERS
+    assert files.SUFFIXES == PHOTO_SUFFIXES and files.SYSTEM == SYSTEM_FOLDERS
     assert (reading.FORMATS, reading.MAX_PIXELS) == (FORMATS, MAX_PIXELS)
     assert reading.PIXELS_PER_BYTE == PIXELS_PER_BYTE
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Collection
 
 from tag2mask.artifacts.items import DRIVE, path_problem
-from tag2mask.data.images import IMAGE_SUFFIXES
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 
 _FILE_LIKE_FOLDER = re.compile(r"\.(?:png|jpg|npz)/")
 """Suffixes that the steps append to a photo's id."""
@@ -19,7 +19,7 @@ _SPELLINGS = {**dict.fromkeys(("jpeg", "jpe", "jfif"), "jpg"), "tiff": "tif"}
 def without_suffix(path: str) -> str:
     """Return a photo's path without its image suffix; other suffixes are part of the name."""
     stem, dot, suffix = path.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else path
+    return stem if dot and f".{suffix.lower()}" in PHOTO_SUFFIXES else path
 
 
 def has_image_suffix(text: str) -> bool:

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, read_identity
 from tag2mask.classes import name_kind
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, InventoryEntry
 from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
@@ -25,6 +24,7 @@ from tag2mask.errors import DataError, RunFolderError, counted, first_few
 from tag2mask.files.json_file import read_json
 from tag2mask.files.stamps import file_stamp
 from tag2mask.files.walking import Around, Visits
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.text_files.text_lines import read_lines
 
 MASK_FOLDER = "masks"
@@ -123,14 +123,14 @@ def _walk(
                 if name.startswith("."):
                     continue
                 suffix = os.path.splitext(name)[1]  # noqa: PTH122 - speed
-                if suffix.lower() in IMAGE_SUFFIXES and is_file(entry):
+                if suffix.lower() in PHOTO_SUFFIXES and is_file(entry):
                     here.images.append(FoundFile(prefix + name, file_stamp(entry.stat())))
                 elif prefix + name not in skip and is_folder(entry):
                     if is_system_folder(name):
                         here.skipped_folders.append(prefix + name)
                     else:
                         folders.append((entry.path, f"{prefix}{name}/"))
-                elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
+                elif suffix.lower() in PHOTO_SUFFIXES and entry.is_symlink():
                     here.broken_links.append(prefix + name)
                 elif is_file(entry):
                     has_record |= name in (MANIFEST, STARTED)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.addresses import AddressedPhotos
 from tag2mask.data.layouts.folder_names import folder_kind, is_system_folder
@@ -25,6 +24,7 @@ from tag2mask.data.layouts.ids import (
 from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, group_by_id, is_output_folder
 from tag2mask.data.layouts.splits import split_in_name
 from tag2mask.errors import counted, first_few
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 
 _USUAL_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
 
@@ -168,7 +168,7 @@ def ambiguous_photo(id: str, files: Sequence[FoundFile], where: str, fix: str) -
 
 def _why_not_listed(root: Path, path: str) -> str:
     """Return why a file that exists is not among the images."""
-    if PurePosixPath(path).suffix.lower() not in IMAGE_SUFFIXES:
+    if PurePosixPath(path).suffix.lower() not in PHOTO_SUFFIXES:
         return f"has the unknown suffix {PurePosixPath(path).suffix!r}"
     for part in path.split("/"):
         if part.startswith("."):

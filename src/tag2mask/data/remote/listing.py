@@ -18,13 +18,13 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import quote
 
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import has_image_suffix
 from tag2mask.data.photo_files import PhotoFile, list_photos, photo_ids
 from tag2mask.data.remote.addresses import WEB, Address, is_remote, parse_address
 from tag2mask.data.remote.storage import storage
 from tag2mask.errors import DataError
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.text_files.text_lines import read_lines
 
 _NO_NAME = "the address has an empty part, or '..'"
@@ -157,7 +157,7 @@ def _photos_of(text: str, skipped: list[str]) -> tuple[str, list[_Found]]:
         raise DataError(
             "the pattern matches no photo" if pattern else "no photo at this address",
             where=str(parts),
-            fix=f"Photos are files named {', '.join(sorted(IMAGE_SUFFIXES))}."
+            fix=f"Photos are files named {', '.join(sorted(PHOTO_SUFFIXES))}."
             + (
                 " A web server must list them as links, or give their addresses one by one (--list)"
                 if parts.scheme in WEB

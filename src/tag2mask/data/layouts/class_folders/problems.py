@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tag2mask.classes import name_kind
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.class_folders.checks import PHOTOS_WITHOUT_TAGS_FIX
 from tag2mask.data.layouts.class_folders.scan import ClassFolder
@@ -15,8 +14,9 @@ from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import MASK_FOLDER, is_file, is_folder, subfolders
 from tag2mask.errors import DataError, counted, first_few
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 
-_SUFFIXES = f"photos are files named {', '.join(sorted(IMAGE_SUFFIXES))}"
+_SUFFIXES = f"photos are files named {', '.join(sorted(PHOTO_SUFFIXES))}"
 
 
 def no_class_folder(root: Path, folders: Sequence[ClassFolder]) -> DataError:

@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import has_image_suffix
 from tag2mask.data.layouts.tables.flags import flag_of
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.tables.cell_table import CellTable, TableLine, unquoted
 
 _OUTLINES = frozenset(
@@ -32,7 +32,7 @@ _RUN_LENGTHS = re.compile(r"\d+ \d+( \d+ \d+)*")
 _NO_OUTLINE = "-1"
 _DOUBTFUL_SCORE = 0.5
 _PAIR = re.compile(
-    rf"(.+(?:{'|'.join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))}))_(.+)",
+    rf"(.+(?:{'|'.join(re.escape(suffix) for suffix in sorted(PHOTO_SUFFIXES))}))_(.+)",
     re.IGNORECASE,
 )
 """A photo's file and a class, with an underscore between them."""
