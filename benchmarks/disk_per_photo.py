@@ -53,5 +53,5 @@ def _row(folder: str, suffix: str, plain: Plain, *, toy: bool) -> Row:
             file = run / folder / f"{sample.id}{suffix}"
             if file.is_file():  # only training photos have labels
                 ours.append(file.stat().st_size / 1000)
-                other.append(plain(sample.size[0] * sample.size[1], len(sample.tags)) / 1000)
+                other.append(plain(sample.pixels, len(sample.tags)) / 1000)
     return Row.of([mean(ours)], [mean(other)], unit="kB")

@@ -99,7 +99,7 @@ def test_photos_whose_tags_lose_against_the_background_are_a_warning(painted, mo
 
 def test_large_photos_are_walked_last_and_equally(painted, model, monkeypatch):
     usual = files(make(painted, model).path)
-    sizes = sorted(s.size[0] * s.size[1] for split in painted.samples.values() for s in split)
+    sizes = sorted(s.pixels for split in painted.samples.values() for s in split)
     monkeypatch.setattr(per_photo, "LARGE_PIXELS", sizes[len(sizes) // 2] - 1)
     assert files(make(painted, model, name="large").path) == usual
     monkeypatch.undo()

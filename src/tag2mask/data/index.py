@@ -47,6 +47,11 @@ class Sample:
     stamp: str
     group: str = ""
 
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of the photo."""
+        return self.size[0] * self.size[1]
+
 
 def group_of(sample: Sample) -> str:
     """Return the group of a photo, within which photos are not independent, else its own id."""

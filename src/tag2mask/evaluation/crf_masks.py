@@ -77,7 +77,7 @@ class CrfMasks:
         ]
         with runtime.progress(len(due), "dense CRF") as bar:
             for sample in sized_map(
-                partial(self._one, step.path), due, lambda s: s.size[0] * s.size[1]
+                partial(self._one, step.path), due, lambda sample: sample.pixels
             ):
                 step.journal.record(sample.id, self._key(sample))
                 bar.advance()

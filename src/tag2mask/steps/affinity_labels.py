@@ -154,7 +154,7 @@ class _AffinityLabeler:
         self, samples: Sequence[Sample], bar: ProgressBar
     ) -> Iterator[tuple[Sample, DataError | None]]:
         """Label photos; yield each once its labels are written, or why it can't be read."""
-        return sized_map(self._label, samples, lambda sample: sample.size[0] * sample.size[1])
+        return sized_map(self._label, samples, lambda sample: sample.pixels)
 
     def _key(self, sample: Sample) -> str:
         if sample.id in self.drawn:

@@ -189,7 +189,7 @@ class _PseudoMaskMaker:
         self, samples: Sequence[Sample], bar: ProgressBar
     ) -> Iterator[tuple[Sample, DataError | None]]:
         """Make masks; yield each photo once its mask is written, or why it can't be read."""
-        return sized_map(self._write_one, samples, lambda sample: sample.size[0] * sample.size[1])
+        return sized_map(self._write_one, samples, lambda sample: sample.pixels)
 
     def _key(self, sample: Sample) -> str:
         key = f"{self.thresholds.common:g} {self.photos.stamp(sample.id)}"

@@ -206,9 +206,7 @@ class _Measurer:
     ) -> tuple[WalkTallies, list[tuple[str, str]]]:
         total, skipped = WalkTallies.empty(self.photos.classes, self.grid), []
         with runtime.progress(len(samples), f"tune {len(self.grid.settings)} walks") as bar:
-            for sample, found in sized_map(
-                self._count, samples, lambda sample: sample.size[0] * sample.size[1]
-            ):
+            for sample, found in sized_map(self._count, samples, lambda sample: sample.pixels):
                 if isinstance(found, PhotoTallies):
                     total.add(found)
                 elif self.section.skip_bad:
