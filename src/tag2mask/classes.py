@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Literal
 
 from tag2mask.errors import DataError, nearest_hint
+from tag2mask.text.letters import letters_of
 
 BACKGROUND = 0
 IGNORE = 255
@@ -155,7 +156,7 @@ def classes_in(values: object) -> ClassSet:
 @lru_cache(maxsize=10_000)
 def _letters(name: str) -> str:
     """Return the letters and digits of a name in lower case, without accents."""
-    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", name).casefold())
+    return letters_of(unicodedata.normalize("NFKD", name))
 
 
 _NAME_KINDS = {_letters(name): kind for kind, names in _WRITTEN.items() for name in names.split()}

@@ -1,1 +1,1 @@
-"""Limits on text that is read from files, and escapes for text that is shown."""
+"""Limits on text that is read from files, escapes for text that is shown, letters of names."""

@@ -22,6 +22,7 @@ from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, first_few, nearest_hint
 from tag2mask.formats.text_files.text_lines import read_lines
+from tag2mask.text.letters import letters_of
 
 _USUAL_SPLITS = {
     **dict.fromkeys(("train", "training", "trn", "trainset", "trainingset"), "train"),
@@ -43,7 +44,7 @@ _CLASS_LINE = re.compile(r"\s*(\S+)\s+(?:-1|0|1)\s*")
 
 def usual_split(name: str) -> str | None:
     """Return ``train``, ``val`` or ``test`` for its usual names; None for another name."""
-    return _USUAL_SPLITS.get(re.sub(r"[\W_]", "", name.casefold()))
+    return _USUAL_SPLITS.get(letters_of(name))
 
 
 def split_in_name(name: str) -> str:

@@ -25,6 +25,7 @@ from tag2mask.data.layouts.tables.presence import (
 from tag2mask.data.layouts.tables.split_columns import SplitColumns, find_split_columns
 from tag2mask.errors import DataError, first_few
 from tag2mask.formats.tables.cell_table import CellTable
+from tag2mask.text.letters import letters_of
 
 _ONE_NAME = frozenset(
     {"tag", "label", "class", "category", "classname", "labelname", "categoryname", "tagname"}
@@ -207,7 +208,7 @@ def _may_be_topic(table: CellTable, index: int) -> bool:
 
 def _base(name: str) -> str:
     """Return a column's name in lower case without punctuation and, for tags, its number."""
-    letters = re.sub(r"[\W_]", "", name.casefold())
+    letters = letters_of(name)
     numbered = _NUMBERED.fullmatch(letters)
     return numbered[1] if numbered and numbered[1] in _NAMES["tags"] else letters
 

@@ -21,6 +21,7 @@ from tag2mask.data.layouts.ids import has_image_suffix
 from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.tables.cell_table import CellTable, TableLine, unquoted
+from tag2mask.text.letters import letters_of
 
 _OUTLINES = frozenset(
     {"encodedpixels", "encodedmask", "encoding", "rle", "rlemask", "maskrle", "segmentation"}
@@ -68,7 +69,7 @@ def find_presence(table: CellTable, used: Collection[int]) -> PresenceColumns:
     outlines: list[int] = []
     flags: list[int] = []
     for index, name in enumerate(table.header):
-        letters = re.sub(r"[\W_]", "", name.casefold())
+        letters = letters_of(name)
         cells = table.column(index)
         if index in used or not cells:
             continue
@@ -97,7 +98,7 @@ def low_scores(table: CellTable, used: Collection[int]) -> list[DataProblem]:
     """
     problems = []
     for index, name in enumerate(table.header):
-        letters = re.sub(r"[\W_]", "", name.casefold())
+        letters = letters_of(name)
         scores = table.column(index)
         if index in used or letters not in _SCORES or not all(map(_is_share, scores)):
             continue

@@ -7,7 +7,6 @@ be trained on because of a column's name.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.errors import DataError, first_few
 from tag2mask.formats.tables.cell_table import CellTable, unquoted
+from tag2mask.text.letters import letters_of
 
 _NAMES = frozenset(
     {"subset", "subsets", "set", "splits", "datasplit", "partition", "fold", "folds", "kfold"}
@@ -75,7 +75,7 @@ def find_split_columns(table: CellTable, used: Collection[int]) -> SplitColumns:
     for index, name in enumerate(table.header):
         if index in used:
             continue
-        letters = re.sub(r"[\W_]", "", name.casefold())
+        letters = letters_of(name)
         cells = table.column(index)
         required = letters in _NAMES or (letters in _FLAGS and letters.startswith("is"))
         if letters in _FLAGS and None not in map(flag_of, cells):
