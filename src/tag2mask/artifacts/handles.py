@@ -229,13 +229,11 @@ class RunStep:
             ``walk.enabled`` and True; none: every recipe includes it.
         makes_masks: whether the step is needed only to make the pseudo masks; a run that is given
             masks leaves it out.
-        in_report: whether the report describes it.
     """
 
     handle: type[Handle]
     enabled_by: tuple[tuple[str, object], ...] = ()
     makes_masks: bool = False
-    in_report: bool = True
 
     @property
     def name(self) -> str:
@@ -261,13 +259,13 @@ RUN_STEPS = (
     RunStep(SegmenterModel, enabled_by=_SEGMENTER),
     RunStep(Predictions, enabled_by=_SEGMENTER),
     RunStep(Evaluation),
-    RunStep(ReportPage, in_report=False),
+    RunStep(ReportPage),
 )
 """The steps of ``tag2mask run`` in order."""
 STEPS = tuple(row.handle for row in RUN_STEPS)
 """Their handles."""
 STEP_NAMES = tuple(row.name for row in RUN_STEPS)
-REPORTED_STEPS = tuple(row.handle for row in RUN_STEPS if row.in_report)
+REPORTED_STEPS = tuple(kind for kind in STEPS if kind is not ReportPage)
 MODELS = tuple(row.handle for row in RUN_STEPS if row.trains)
 """Handles of the training steps."""
 
