@@ -119,7 +119,7 @@ def segmenter_step(
         device: where to run.
         faster: compiles the forward pass.
     """
-    net = build_segmenter(segmenter_spec(section, CLASSES, ()), weights=encoder_weights(section))
+    net = build_segmenter(segmenter_spec(section, CLASSES), weights=encoder_weights(section))
     assert isinstance(net.backbone, nn.Module)
     freeze(net.backbone, net.frozen(section.freeze_stride), batch_norm=section.freeze_batch_norm)
     net = _on(net, device).train()

@@ -87,7 +87,7 @@ def onnx_vs_torch(*, toy: bool = False) -> Row | str:
 
 def as_onnx(net: SegmentationNet, segmenter: Segmenter, folder: Path) -> OnnxSegmenter:
     """Export the network to ONNX and open it."""
-    spec = segmenter_spec(load_recipe("lite0-cpu").train_segmenter, segmenter.classes, ())
+    spec = segmenter_spec(load_recipe("lite0-cpu").train_segmenter, segmenter.classes)
     save_segmenter(folder / "model.safetensors", net, spec)
     export(folder / "model.safetensors", ("onnx",), folder / "exported")
     return OnnxSegmenter.open(folder / "exported" / "model.onnx", threads=torch.get_num_threads())
@@ -120,7 +120,7 @@ def network() -> tuple[SegmentationNet, TorchSegmenter]:
     """Return the default recipe's network: encoder with ImageNet weights, decoder random."""
     section, classes = load_recipe("lite0-cpu").train_segmenter, ClassSet(VOC_NAMES)
     torch.manual_seed(0)
-    spec = segmenter_spec(section, classes, ())
+    spec = segmenter_spec(section, classes)
     net = build_segmenter(spec, weights=encoder_weights(section)).eval()
     net = net.to(memory_format=torch.channels_last)
     return net, TorchSegmenter(net, classes, spec.long_side, CPU)

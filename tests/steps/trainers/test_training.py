@@ -158,3 +158,4 @@ def test_the_segmentation_network_is_for_photos_of_the_median_size() -> None:
         Sample(str(size), Path(f"{size}.jpg"), (size, 5), (0,), "1") for size in (10, 20, 90)
     ]
     assert segmenter_spec(section, ClassSet(("cat",)), samples).long_side == 20
+    assert segmenter_spec(section, ClassSet(("cat",))).long_side == 1

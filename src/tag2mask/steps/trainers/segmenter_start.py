@@ -40,9 +40,8 @@ def check_start_model(section: TrainSegmenter, classes: Sequence[str]) -> None:
     """
     if section.init_from is None:
         return
-    sized = section.model_copy(update={"long_side": section.long_side or 1})
     with torch.random.fork_rng(devices=[]), in_section("train_segmenter"):
-        spec = segmenter_spec(sized, ClassSet(tuple(classes)), [])
+        spec = segmenter_spec(section, ClassSet(tuple(classes)))
         start_from(build_segmenter(spec), spec, section.init_from)
 
 

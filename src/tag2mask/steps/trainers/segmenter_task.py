@@ -40,14 +40,16 @@ LAST = "last.safetensors"
 
 
 def segmenter_spec(
-    section: TrainSegmenter, classes: ClassSet, samples: Sequence[Sample]
+    section: TrainSegmenter, classes: ClassSet, samples: Sequence[Sample] = ()
 ) -> SegmenterSpec:
     """Return the specification of the network that a section describes.
 
     Its long side is that of the section, or the median of the photos if they keep their size.
+    Without photos that is 1 px, for a network that is only built.
     """
     network = section.network
-    long_side = section.long_side or int(np.median([max(sample.size) for sample in samples]))
+    sides = [max(sample.size) for sample in samples] or [1]
+    long_side = section.long_side or int(np.median(sides))
     return SegmenterSpec(
         classes=classes.names,
         architecture=network.architecture,

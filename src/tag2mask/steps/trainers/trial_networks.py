@@ -87,8 +87,7 @@ def _try_affinity(section: TrainAffinity, weights_now: Callable[[str], str]) -> 
 
 def _try_segmenter(section: TrainSegmenter, weights_now: Callable[[str], str]) -> None:
     # The number of classes and the size of photos make no difference here.
-    sized = section.model_copy(update={"long_side": section.long_side or 1})
-    spec = segmenter_spec(sized, ClassSet(("object",)), [])
+    spec = segmenter_spec(section, ClassSet(("object",)))
     later = section.init_from is not None or section.starts_from_cam
     net = build_segmenter(spec, weights=weights_now("none" if later else section.network.weights))
     check_network(net, section)
