@@ -42,6 +42,7 @@ START, CORRECT, TRAINED, STEPS, EXPERIMENTS = (
     "Experiments",
 )
 """Groups of commands in ``tag2mask --help``."""
+_Recipe = Annotated[str, typer.Argument(metavar="NAME|FILE", help="Shipped recipe or YAML file.")]
 _EMPTY_OPTION = re.compile("--[a-z-]+=")
 
 
@@ -195,12 +196,7 @@ def recipe_list() -> None:
 
 
 @recipe_app.command("show")
-def recipe_show(
-    recipe: Annotated[
-        str, typer.Argument(metavar="NAME|FILE", help="Shipped recipe or YAML file.")
-    ],
-    overrides: Overrides = None,
-) -> None:
+def recipe_show(recipe: _Recipe, overrides: Overrides = None) -> None:
     """Print a recipe with every setting."""
     from tag2mask.cli.console import print_text
     from tag2mask.recipe.loading import dump_recipe, load_recipe
@@ -209,12 +205,7 @@ def recipe_show(
 
 
 @recipe_app.command("check")
-def recipe_check(
-    recipe: Annotated[
-        str, typer.Argument(metavar="NAME|FILE", help="Shipped recipe or YAML file.")
-    ],
-    overrides: Overrides = None,
-) -> None:
+def recipe_check(recipe: _Recipe, overrides: Overrides = None) -> None:
     """Check a recipe for unknown settings and impossible values, all at once."""
     from tag2mask.cli.console import print_text
     from tag2mask.recipe.loading import load_recipe

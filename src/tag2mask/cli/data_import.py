@@ -58,13 +58,12 @@ def data_import(
     ] = False,
 ) -> None:
     """Make a data folder of tables of parts and their photos, or extend it."""
-    from tag2mask.cli.console import print_message, print_text
+    from tag2mask.cli.console import print_message, print_text, show_understood
     from tag2mask.data.table_import.options import ImportOptions
     from tag2mask.data.table_import.plan import plan_imports
     from tag2mask.data.table_import.summary import import_summary
     from tag2mask.data.table_import.write import write_imports
     from tag2mask.errors import counted
-    from tag2mask.text.escaping import visible
 
     options = ImportOptions(
         photo_column,
@@ -78,10 +77,9 @@ def data_import(
     )
     plans = plan_imports(tables, photos, out, options)
     for plan in plans:
-        for line in import_summary(plan):
-            print_text(visible(line))
+        show_understood(import_summary(plan))
         for message in plan.warnings:
-            print_message(visible(f"warning: {message}"))
+            print_message(f"warning: {message}", lines=False)
     if any(plan.needs_consent for plan in plans) and not yes:
         _ask(out)
     copied = write_imports(plans, copy=copy)
@@ -90,7 +88,7 @@ def data_import(
         f" ({copied} copied)" if copied else " (links)"
     )
     check = shlex.join(["tag2mask", "data", "check", str(out)])
-    print_text(visible(f"written: {out}: {linked}; check it: {check}"))
+    print_text(f"written: {out}: {linked}; check it: {check}", lines=False)
 
 
 def _listed(text: str | None) -> list[str]:
