@@ -6,8 +6,6 @@ step runs in a process of its own, see `benchmarks.growth_steps`.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +13,7 @@ from typing import NamedTuple
 
 from benchmarks.growth_steps import STEPS, run_step
 from benchmarks.measure import Row
+from benchmarks.peak import measured_apart
 from benchmarks.small_photos import write_masks, write_photos
 
 COUNTS = (100, 1_000, 10_000)
@@ -44,8 +43,11 @@ def measurements(*, toy: bool = False) -> dict[str, tuple[Taken, ...]]:
             write_masks(root / "data", count)
             for name in STEPS:
                 # At a toy size one process suffices, but for one step.
-                measure = run_step if toy and name != "prepare" else _measured
-                found[name] += (Taken(*measure(name, root)),)
+                if toy and name != "prepare":
+                    taken = Taken(*run_step(name, root))
+                else:
+                    taken = Taken(*measured_apart("benchmarks.growth_steps", name, root))
+                found[name] += (taken,)
     return found
 
 
@@ -67,13 +69,3 @@ TIME_ROWS = {f"growth_{step}": partial(time_per_photo, step) for step in STEPS i
 MEMORY_ROWS = {
     f"growth_{step}_memory": partial(peak_memory, step) for step in STEPS if step != "maps"
 }
-
-
-def _measured(step: str, root: Path) -> tuple[float, float]:
-    """Return what `run_step` returns in a process of its own."""
-    command = (sys.executable, "-m", "benchmarks.growth_steps", step, str(root))
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
-    )
-    seconds, mib = done.stdout.splitlines()[-1].split()
-    return float(seconds), float(mib)

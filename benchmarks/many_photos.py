@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peak import peak_kib
+from benchmarks.peak import measured_apart, peak_kib
 from benchmarks.small_photos import CLASSES
 from tag2mask.artifacts.handles import CamMaps, PreparedData
 from tag2mask.recipe.sections import Prepare
@@ -237,16 +236,6 @@ def _ids(count: int) -> list[str]:
     return [f"{index:07}" for index in range(count)]
 
 
-def _measured(name: str, root: Path, count: int) -> tuple[float, float]:
-    command = [sys.executable, "-m", "benchmarks.many_photos", str(root)]
-    command += ["--part", name, "--photos", str(count)]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
-    )
-    seconds, mib = map(float, done.stdout.splitlines()[-1].split())
-    return seconds, mib
-
-
 def largest_folder(root: Path) -> int:
     """Return the largest number of entries of a folder below ``root``."""
     return max(sum(1 for _ in path.iterdir()) for path in (root, *root.rglob("*")) if path.is_dir())
@@ -267,7 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for count in options.photos:
         root = options.folder / str(count)
         for name in PARTS:
-            found[name][count] = _measured(name, root, count)
+            part = ("--part", name, "--photos", count)
+            seconds, mib = measured_apart("benchmarks.many_photos", root, *part)
+            found[name][count] = seconds, mib
             print(f"{count} {name}: {found[name][count]}", file=sys.stderr, flush=True)
         folders[count] = largest_folder(root / "run" / CamMaps.step)
     from benchmarks.measure import commit, machine  # here: it imports torch

@@ -5,18 +5,16 @@ Each is measured in a separate process: `python -m benchmarks.pcm_memory tiles|d
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.measure import Row
-from benchmarks.peak import peak_kib
+from benchmarks.peak import measured_apart, peak_kib
 from tag2mask.seam.pcm import EPSILON, PUBLISHED_PCM, correlate
 
 GRID = (94, 125)
@@ -27,7 +25,10 @@ CHANNELS, FEATURES = 21, 192
 def tiles_vs_dense(*, toy: bool = False) -> Row:
     """Compare the growth of peak memory, median of three processes each."""
     grid, times = ((12, 16), 1) if toy else (GRID, 3)
-    ours, other = ([_measured(kind, grid) for _ in range(times)] for kind in ("tiles", "dense"))
+    ours, other = (
+        [measured_apart("benchmarks.pcm_memory", kind, *grid)[0] for _ in range(times)]
+        for kind in ("tiles", "dense")
+    )
     return Row.of(ours, other, unit="MiB")
 
 
@@ -53,14 +54,6 @@ def peak_mib(kind: str, grid: tuple[int, int]) -> float:
     before = peak_kib()
     function(maps, features).square().sum().backward()  # type: ignore[no-untyped-call]
     return (peak_kib() - before) / 1024
-
-
-def _measured(kind: str, grid: tuple[int, int]) -> float:
-    command = (sys.executable, "-m", "benchmarks.pcm_memory", kind, *map(str, grid))
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
-    )
-    return float(done.stdout)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ are tiny and the recipe is short, so that memory per photo would be visible.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.demo_run import TOY
 from benchmarks.measure import Row
-from benchmarks.peak import peak_kib
+from benchmarks.peak import measured_apart, peak_kib
 from benchmarks.small_photos import write_photos
 from tag2mask.pipeline.run import run
 from tag2mask.recipe.loading import load_recipe
@@ -42,18 +41,9 @@ def peak_mib(data: Path, out: Path, settings: Sequence[str]) -> float:
 
 def _measured(folder: Path, photos: int, settings: Sequence[str]) -> float:
     write_photos(folder / "data", photos)
-    command = (
-        sys.executable,
-        "-m",
-        "benchmarks.run_memory",
-        str(folder / "data"),
-        str(folder / "run"),
-        *settings,
-    )
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
-    )
-    return float(done.stdout.splitlines()[-1])
+    data, out = folder / "data", folder / "run"
+    (mib,) = measured_apart("benchmarks.run_memory", data, out, *settings)
+    return mib
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from benchmarks import (
 from benchmarks.__main__ import main
 from benchmarks.demo_run import demo_run
 from benchmarks.measure import Row, side_by_side
+from benchmarks.peak import measured_apart
 from benchmarks.published_step import (
     VIEW_SCALE,
     PublishedNet,
@@ -60,7 +59,6 @@ from tag2mask.steps.predict import predict
 from tag2mask.steps.prepare import prepare
 from tag2mask.steps.train_cam import net_spec
 
-ROOT = Path(__file__).resolve().parents[1]
 STEPS_OF_GROWTH = {
     "prepare",
     "prepare_again",
@@ -283,10 +281,9 @@ def test_the_dense_matrix_gives_the_same_walk() -> None:
 
 
 def test_memory_is_measured() -> None:
-    command = (sys.executable, "-m", "benchmarks.pcm_memory", "dense", "60", "60")
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    (mib,) = measured_apart("benchmarks.pcm_memory", "dense", 60, 60)
     affinity = 3600**2 * 4 / 2**20
-    assert 2 * affinity <= float(done.stdout) <= 12 * affinity
+    assert 2 * affinity <= mib <= 12 * affinity
 
 
 def test_the_forward_alone_gives_the_same_masks(tmp_path: Path) -> None:
