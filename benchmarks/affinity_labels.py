@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import itertools
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.demo_run import demo_run
-from benchmarks.measure import Row, side_by_side
+from benchmarks.measure import Row, new_folders, quiet, side_by_side
 from tag2mask.affinity.labels import agreed_labels, label_path
 from tag2mask.artifacts.handles import AffinityLabels, CamMaps, PreparedData
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
@@ -33,8 +29,7 @@ def step_vs_plain_loop(*, toy: bool = False) -> Row:
     """
     run = demo_run(toy=toy)
     count = len(read_index(run / "prepare", "train"))
-    with tempfile.TemporaryDirectory(prefix="tag2mask-bench-") as folder:
-        new = (Path(folder) / str(number) for number in itertools.count())
+    with new_folders() as new:
         times = side_by_side(
             lambda: step(run, next(new)),
             lambda: plain_loop(run, next(new)),
@@ -45,7 +40,7 @@ def step_vs_plain_loop(*, toy: bool = False) -> Row:
 
 def step(run: Path, out: Path) -> AffinityLabels:
     """Run the step on all cores."""
-    with contextlib.redirect_stderr(io.StringIO()):  # progress bar
+    with quiet():
         return affinity_labels(
             PreparedData.open(run / "prepare"),
             CamMaps.open(run / "infer-cam"),

@@ -1,15 +1,19 @@
-"""Timing of two functions side by side, and a description of the machine."""
+"""Timing of two functions side by side, what both write to, and a description of the machine."""
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -39,6 +43,18 @@ class Row(NamedTuple):
         """Return the row of both medians and their ratio."""
         mine, theirs = statistics.median(ours), statistics.median(other)
         return cls(mine / theirs, mine, theirs, unit)
+
+
+@contextmanager
+def new_folders() -> Iterator[Iterator[Path]]:
+    """Give folders that don't exist yet, deleted in the end."""
+    with TemporaryDirectory(prefix="tag2mask-bench-") as folder:
+        yield (Path(folder) / str(number) for number in itertools.count())
+
+
+def quiet() -> AbstractContextManager[Any]:
+    """Return a context without progress bars, nor anything else on the standard error."""
+    return redirect_stderr(io.StringIO())
 
 
 def side_by_side(

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks.measure import quiet
 from benchmarks.steps_vs_networks import (
     LOGGED,
     PLAIN,
     Training,
     affinity_training,
     cam_training,
-    quietly,
     segmenter_training,
     times,
 )
@@ -105,7 +105,8 @@ def measure(
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="tag2mask-parts-") as folder, parts.measured():
             out = Path(folder) / "training"
-            quietly(lambda out=out: train(out))  # type: ignore[misc]
+            with quiet():
+                train(out)
         bare += times(network, LOGGED)
     whole, alone, read, update = (
         1000 * statistics.mean(values) for values in (parts.whole, bare, parts.read, parts.update)

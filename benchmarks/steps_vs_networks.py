@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
-import itertools
 import statistics
 import tempfile
 import time
@@ -22,7 +20,7 @@ from unittest import mock
 
 from benchmarks import bare_networks, predict_photos
 from benchmarks.demo_run import TOY, demo_run
-from benchmarks.measure import Row
+from benchmarks.measure import Row, new_folders, quiet
 from benchmarks.run_steps import run_photos, run_seconds
 from tag2mask.artifacts.handles import (
     AffinityLabels,
@@ -199,9 +197,10 @@ def _training(train: Callable[[Path], object], bare: Callable[[], None], *, toy:
     ours: list[float] = []
     other: list[float] = []
     for _ in range(1 if toy else ROUNDS):
-        with _new_folders() as new:
+        with new_folders() as new:
             out = next(new)
-            quietly(lambda out=out: train(out))  # type: ignore[misc]
+            with quiet():
+                train(out)
             with (out / LOSSES).open() as lines:
                 rates = [float(row["photos_per_second"]) for row in csv.DictReader(lines)]
         ours += [BATCH / rate for rate in rates[1:]]
@@ -218,7 +217,7 @@ def _photos(
     """
     ours: list[float] = []
     other: list[float] = []
-    with _new_folders() as new:
+    with new_folders() as new:
         for _ in range(2 if toy else ROUNDS + 1):
             ours.append(_loop_seconds(lambda: step(next(new))) / number)
             other.append(_seconds(bare) / number)
@@ -240,8 +239,8 @@ def _loop_seconds(step: Callable[[], object]) -> float:
             yield bar
         found.append(time.perf_counter() - start)
 
-    with mock.patch.object(Runtime, "progress", timed):
-        quietly(step)
+    with mock.patch.object(Runtime, "progress", timed), quiet():
+        step()
     return max(found)
 
 
@@ -271,15 +270,3 @@ def _seconds(function: Callable[[], None]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
-
-
-@contextlib.contextmanager
-def _new_folders() -> Iterator[Iterator[Path]]:
-    """Give folders that don't exist yet, deleted in the end."""
-    with tempfile.TemporaryDirectory(prefix="tag2mask-bench-") as folder:
-        yield (Path(folder) / str(number) for number in itertools.count())
-
-
-def quietly(work: Callable[[], object]) -> None:
-    with contextlib.redirect_stderr(io.StringIO()):  # progress bars
-        work()

@@ -133,7 +133,7 @@ def score(point: Point, run: Path, data: Path, work: Path) -> float:
         given = (setting.replace("{run}", str(run.absolute())) for setting in point.settings)
         settings += [MIXED, *given]
     elif load_recipe(own).train_segmenter.seed == point.seed:
-        return _miou(Evaluation.open(run / Evaluation.step))
+        return network_miou(Evaluation.open(run / Evaluation.step))
     recipe = load_recipe(own, settings)
     result = pipeline.run(
         data,
@@ -146,7 +146,7 @@ def score(point: Point, run: Path, data: Path, work: Path) -> float:
     )
     handle = result.handles[Evaluation.step]
     assert isinstance(handle, Evaluation)
-    return _miou(handle)
+    return network_miou(handle)
 
 
 def chosen_photos(point: Point, run: Path, work: Path) -> Sequence[str]:
@@ -185,7 +185,8 @@ def draw(run: Path, photos: Sequence[str], out: Path) -> None:
                 writer.write(Decision(photo, "corrected", origin="import"), mask)
 
 
-def _miou(evaluation: Evaluation) -> float:
+def network_miou(evaluation: Evaluation) -> float:
+    """Return the network's mIoU on the validation photos, in [0, 1]."""
     return float(evaluation.manifest.metrics["val"]["segmenter_miou"])
 
 

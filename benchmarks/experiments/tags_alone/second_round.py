@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.experiments.corrections_curve import network_miou
 from benchmarks.experiments.tags_alone.early_learning import labeler_of, write_corrected
 from tag2mask.artifacts.handles import (
     IMPORTED,
@@ -83,8 +84,7 @@ def main(words: Sequence[str] | None = None) -> None:
         corrections=options.corrections,
     )
     scores = [
-        float(Evaluation.open(run / Evaluation.step).manifest.metrics["val"]["segmenter_miou"])
-        for run in (options.run, options.out)
+        network_miou(Evaluation.open(run / Evaluation.step)) for run in (options.run, options.out)
     ]
     print(f"first network {100 * scores[0]:.2f}, second {100 * scores[1]:.2f}")
 
