@@ -134,11 +134,6 @@ class ReviewService:
             return None
         return self._writer.corrections.masks_of([photo]).get(photo)
 
-    def row(self, place: int) -> dict[str, Any]:
-        """Return a photo as in ``state``."""
-        with self._lock:
-            return self._row(self.photo(place))
-
     def photo(self, place: int) -> ReviewPhoto:
         """Return the photo at a place of the queue.
 
