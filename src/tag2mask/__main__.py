@@ -5,6 +5,9 @@ The command line is imported inside ``main``: an interrupt may also come during 
 
 from __future__ import annotations
 
+import io
+import sys
+
 from tag2mask.cli.interrupts import (
     catch_interrupts,
     end_interrupted,
@@ -30,6 +33,9 @@ def _run() -> None:
     """Run it, and end as interrupted where it was."""
     try:
         catch_interrupts()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A name that the encoding of a pipe lacks, as on Windows, must not end finished work.
+            sys.stdout.reconfigure(errors="backslashreplace")
         from tag2mask.cli.app import app
 
         app(prog_name="tag2mask")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from PIL import Image
 from typer.testing import CliRunner
 
 from tag2mask.artifacts.handles import (
@@ -134,6 +135,20 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: no run folder")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_names_that_the_encoding_of_the_output_lacks(tmp_path: Path) -> None:
+    (tmp_path / "写真").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "写真" / "a.jpg")
+    done = subprocess.run(
+        [sys.executable, "-m", "tag2mask", "data", "check", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+    )
+    assert "Traceback" not in done.stderr and done.returncode == 0
+    assert "\\u5199\\u771f" in done.stdout
 
 
 def test_version() -> None:

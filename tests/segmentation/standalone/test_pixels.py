@@ -103,6 +103,18 @@ def test_a_pattern_of_folders_and_one_without_photos(photos: Path, tmp_path: Pat
     assert not (tmp_path / "none").exists()
 
 
+def test_a_folder_that_the_encoding_of_the_output_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    exported, out = write_export(tmp_path / "exported"), tmp_path / "マスク"
+    Image.fromarray(colorful(20, 30, 1)).save(tmp_path / "a.png")
+    program = [sys.executable, str(exported / "predict.py")]
+    done = run([*program, str(tmp_path / "a.png"), "--out", str(out)])
+    assert done.returncode == 0, done.stderr
+    assert "\\u30de\\u30b9\\u30af (1 photos" in done.stdout and not done.stderr
+
+
 def test_a_folder_whose_record_is_damaged_is_not_continued(tmp_path: Path) -> None:
     exported, out = write_export(tmp_path / "exported"), tmp_path / "out"
     photo = tmp_path / "a.png"

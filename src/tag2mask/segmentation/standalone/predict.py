@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import re
@@ -210,6 +211,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--decisions", action="store_true", help="write decisions.csv")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the encoding of a pipe lacks, as on Windows, must not end finished work.
+        sys.stdout.reconfigure(errors="backslashreplace")
     Image.MAX_IMAGE_PIXELS = None  # read_photo has a limit of its own, that of tag2mask
     model = Path(__file__).with_name("model.onnx")
     out = Path(os.path.abspath(given.out))  # noqa: PTH100 - resolve() follows links
