@@ -38,23 +38,28 @@ NETWORK = ("network, train", "network, tuning", "over its base (95 % over photos
 def tables(rows: Sequence[Row]) -> Iterator[str]:
     """Yield each table, headed by its question, in the order of the experiments.
 
-    The one on the network's training is without the masks: those of its rows are all the same.
+    The one on the network's training is without the masks: those of its rows are all the same. Rows
+    name their machine, by its place in the log, unless it is the first: equal code and seeds round
+    otherwise on another one.
     """
+    shown = [row for row in rows if "tune" in row and "data" not in row]
+    machines = list(dict.fromkeys(row["machine"]["system"] for row in shown))
     for title, experiments in TABLES.items():
         masks = title != SEGMENTER_TABLE
-        lines = [_line(row, masks) for one in experiments for row in _rows_of(one, rows)]
+        lines = [
+            _line(row, machines.index(row["machine"]["system"]), masks)
+            for one in experiments
+            for row in sorted(shown, key=lambda row: int(row["seed"]))
+            if row["name"] == one.name
+        ]
         if lines:
             names = ["row", *(MASKS if masks else ()), *NETWORK]
             yield "\n".join([f"## {title}", "", _cells(names), "|---" * len(names) + "|", *lines])
 
 
-def _rows_of(experiment: Experiment, rows: Iterable[Row]) -> list[Row]:
-    found = [row for row in rows if row["name"] == experiment.name and "tune" in row]
-    return sorted((row for row in found if "data" not in row), key=lambda row: int(row["seed"]))
-
-
-def _line(row: Row, masks: bool) -> str:
-    cells = [row["name"] if row["seed"] == 0 else f"{row['name']}, seed {row['seed']}"]
+def _line(row: Row, machine: int, masks: bool) -> str:
+    seed = f", seed {row['seed']}" if row["seed"] else ""
+    cells = [f"{row['name']}{seed}{f', machine {machine + 1}' if machine else ''}"]
     if masks:
         cells += [_scores(row[split]["masks"]) for split in ("train", "tune")]
     cells += [f"{row['train']['network']['miou']:.2f}", _scores(row["tune"]["network"])]

@@ -17,7 +17,10 @@ def row(name: str, seed: int, base: str | None, miou: float) -> dict[str, Any]:
     masks = {"miou": 50.0, "precision": 61.6, "recall": 74.4}
     split = {"masks": masks, "network": masks | {"miou": miou}}
     gains = {} if base is None else {"over_base": {"network": {"tune": [-0.04, -1.25, 1.0]}}}
-    return {"name": name, "seed": seed, "base": base, "train": split, "tune": split, **gains}
+    machine = {"machine": {"system": "Linux-1"}}
+    return (
+        {"name": name, "seed": seed, "base": base, "train": split, "tune": split} | gains | machine
+    )
 
 
 def test_tables() -> None:
@@ -27,11 +30,14 @@ def test_tables() -> None:
         row(SEAM, 0, None, 39.0),
         row(SEAM, 0, None, 38.0) | {"data": "smaller photos"},
         {key: value for key, value in row(SEAM, 0, None, 37.0).items() if key != "tune"},
+        row(SEAM, 1, None, 39.5) | {"machine": {"system": "Linux-2"}},
     ]
     baselines, network = tables(rows)
     assert baselines.splitlines()[0] == "## Baselines"
     assert baselines.splitlines()[4:] == [
-        "| SEAM + walk | 50.00 (62 / 74) | 50.00 (62 / 74) | 39.00 | 39.00 (62 / 74) | — |"
+        "| SEAM + walk | 50.00 (62 / 74) | 50.00 (62 / 74) | 39.00 | 39.00 (62 / 74) | — |",
+        "| SEAM + walk, seed 1, machine 2 | 50.00 (62 / 74) | 50.00 (62 / 74) | 39.50 "
+        "| 39.50 (62 / 74) | — |",
     ]
     assert network.splitlines()[4:] == [
         "| CutMix | 40.00 | 40.00 (62 / 74) | +0.0 (-1.2 to +1.0) |",
