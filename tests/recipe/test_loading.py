@@ -321,6 +321,14 @@ def test_a_dumped_recipe_loads_as_the_same(
     assert recipe_from(yaml.safe_load(dump_recipe(recipe))) == recipe
 
 
+@pytest.mark.parametrize("title", ["写真", "Hügel 😀", "a\u2028b", "it's 'é'\n"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_recipe_that_is_printed_in_another_encoding(title: str, encoding: str) -> None:
+    recipe = recipe_from({"report": {"title": title}})
+    text = dump_recipe(recipe).encode(encoding, "backslashreplace").decode(encoding)
+    assert yaml.safe_load(text)["report"]["title"] == title
+
+
 @pytest.mark.parametrize("title", ["\x85", "a\u2028b", "c\u2029 'd'\n", "Hügel", "\ufeff"])
 def test_odd_characters_survive_a_dump(tmp_path: Path, title: str) -> None:
     recipe = recipe_from({"report": {"title": title}})

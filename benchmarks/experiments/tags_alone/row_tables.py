@@ -39,15 +39,15 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
     """Yield each table, headed by its question, in the order of the experiments.
 
     The one on the network's training is without the masks: those of its rows are all the same. Rows
-    name their machine, by its place in the log, unless it is the first: equal code and seeds round
-    otherwise on another one.
+    name their machine, by its place in the log, unless it is the first: the same code and seeds
+    round differently on another one.
     """
     shown = [row for row in rows if "tune" in row and "data" not in row]
-    machines = list(dict.fromkeys(row["machine"]["system"] for row in shown))
+    machines = list(dict.fromkeys(map(_machine, shown)))
     for title, experiments in TABLES.items():
         masks = title != SEGMENTER_TABLE
         lines = [
-            _line(row, machines.index(row["machine"]["system"]), masks)
+            _line(row, machines.index(_machine(row)), masks)
             for one in experiments
             for row in sorted(shown, key=lambda row: int(row["seed"]))
             if row["name"] == one.name
@@ -55,6 +55,10 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
         if lines:
             names = ["row", *(MASKS if masks else ()), *NETWORK]
             yield "\n".join([f"## {title}", "", _cells(names), "|---" * len(names) + "|", *lines])
+
+
+def _machine(row: Row) -> tuple[object, ...]:
+    return tuple(row["machine"].get(key) for key in ("processor", "native_bf16", "system"))
 
 
 def _line(row: Row, machine: int, masks: bool) -> str:

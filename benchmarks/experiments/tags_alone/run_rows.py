@@ -155,7 +155,7 @@ class Runs:
         Raises:
             StepFailedError: a command failed.
         """
-        own, made = self.experiments[name], origin()  # of the code that runs
+        own, made = self.experiments[name], origin()  # of the start: the code that runs
         out = self.make(name, seed)
         names: dict[Split, str] = {"train": "train", "val": self.photos}
         row = {
@@ -267,7 +267,7 @@ def main() -> None:
     failed = []
     for seed in map(int, options.seeds.split(",")):
         for name in options.rows:
-            if runs.key(name, seed) in {row["key"] for row in read_rows(options.log)}:
+            if runs.key(name, seed) in {row.get("key") for row in read_rows(options.log)}:
                 continue
             if time.monotonic() - start > 60 * options.minutes:
                 break

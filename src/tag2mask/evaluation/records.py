@@ -267,7 +267,8 @@ class SplitScores:
         masks, curve: None where no photo of the split has a mask; without maps, no curve.
         tags: None where no photo of the split has a tag, and without maps.
         stages: from the earliest maps to the masks; empty without masks.
-        left_out: number of photos excluded by ``evaluate.leave_out``.
+        left_out: number of photos that ``evaluate.leave_out`` named and, without ``use_drawn``, of
+            those with drawn or accepted masks.
         evidence: mean of each kind of `tag2mask.evaluation.evidence.EVIDENCE` over the photos that
             have it.
         network: scores of the network's masks; None where it predicted no photo with ground truth.

@@ -43,7 +43,7 @@ class StepStatus:
     Attributes:
         step: its name.
         folder: the state of its folder.
-        data_only: whether at most the data has changed, before or after earlier steps took it in.
+        data_only: whether at most data that ``prepare`` has taken in differs.
     """
 
     step: str

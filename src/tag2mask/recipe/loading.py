@@ -177,11 +177,15 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Safe YAML dumper that quotes Unicode line breaks, which plain YAML would lose."""
+    """Safe YAML dumper that quotes what plain YAML could lose.
+
+    These are Unicode line breaks, and characters that the encoding of the output lacks: printed as
+    escapes, they are read as themselves between double quotes alone.
+    """
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Use double quotes where there are Unicode line breaks."""
-        style = '"' if any(line_break in data for line_break in "\x85\u2028\u2029") else None
+        """Use double quotes where there are characters beyond ASCII."""
+        style = None if data.isascii() else '"'
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 

@@ -71,11 +71,11 @@ def test_masks_and_tags_that_contradict_each_other_are_reported(tmp_path):
 
 
 def test_folders_and_json_of_other_splits_are_reported(tmp_path):
-    for name in ("train/dog/1", "train/cat/2", "valid/dog/3", "test/dog/4"):
+    for name in ("train/dog/1", "train/cat/2", "extra/dog/3", "test/dog/4"):
         write_photo(tmp_path / "f" / f"{name}.jpg")
     (warning,) = check_data(tmp_path / "f").warnings
-    assert "folders next to those of the splits are not used: valid" in warning
-    for split in ("train", "valid", "test"):
+    assert "folders next to those of the splits are not used: extra" in warning
+    for split in ("train", "extra", "test"):
         write_photo(tmp_path / "c" / split / "1.jpg")
         (tmp_path / "c" / split / "_annotations.coco.json").write_text(
             json.dumps(
@@ -89,7 +89,7 @@ def test_folders_and_json_of_other_splits_are_reported(tmp_path):
             )
         )
     assert any(
-        "JSON files that are not used: valid/_annotations.coco.json" in text
+        "JSON files that are not used: extra/_annotations.coco.json" in text
         for text in check_data(tmp_path / "c").warnings
     )
 

@@ -210,6 +210,24 @@ def test_splits_by_other_names_can_be_set(tmp_path):
     assert [e.split for e in found.entries] == ["train", "train", "val"]
 
 
+@pytest.mark.parametrize("name", ["valid", "Validation", "dev"])
+def test_a_validation_folder_by_a_usual_name(tmp_path, name):
+    for path in ("train/dog/1.jpg", "train/cat/2.jpg", f"{name}/dog/3.jpg", "test/cat/4.jpg"):
+        write_photo(tmp_path / path)
+    found = _read(tmp_path)
+    assert found.class_names == ("cat", "dog") and found.problems == ()
+    assert {e.id: e.split for e in found.entries if e.split == "val"} == {f"{name}/3": "val"}
+    assert {e.split for e in _read(tmp_path, val_split=None).entries} == {"train"}
+
+
+def test_folders_next_to_a_validation_folder_are_not_used(tmp_path):
+    for path in ("train/dog/1.jpg", "train/cat/2.jpg", "val/dog/3.jpg", "valid/cat/4.jpg"):
+        write_photo(tmp_path / path)
+    found = _read(tmp_path)
+    assert [e.id for e in found.entries if e.split == "val"] == ["val/3"]
+    assert ["not used: valid" in problem.message for problem in found.problems] == [True]
+
+
 @pytest.mark.parametrize("folders", ["dog train", "train background", "Train dog/deep dog"])
 def test_classes_may_have_the_name_of_a_split_and_contain_folders(tmp_path, folders):
     _photo_in_each(tmp_path, folders)

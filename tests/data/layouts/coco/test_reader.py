@@ -97,6 +97,48 @@ def test_the_name_of_a_split_itself_comes_first(tmp_path):
     assert [Path(entry.image).stem for entry in other.entries] == ["train", "valid"]
 
 
+@pytest.mark.parametrize(
+    "name", ["valid/_annotations.coco.json", "annotations/instances_validation.json"]
+)
+def test_a_single_json_is_for_training_whatever_its_usual_name(tmp_path, name):
+    annotations = [coco_annotation(1, 7, box(0, 0, 2, 2))]
+    folder = "valid" if name.startswith("valid") else "images"
+    write_coco(tmp_path, "", {1: "a.jpg"}, annotations, folder=folder, name=name)
+    found = read_coco(tmp_path, SourceOptions())
+    assert found.problems == () and [entry.split for entry in found.entries] == ["train"]
+    asked = read_coco(tmp_path, SourceOptions(train_split=Path(name).parent.name))
+    assert [entry.split for entry in asked.entries] == ["train"]
+
+
+def test_a_file_is_of_one_split(tmp_path):
+    for split in ("train", "valid"):
+        annotations = [coco_annotation(1, 7, box(0, 0, 2, 2))]
+        write_coco(tmp_path, split, {1: f"{split}.jpg"}, annotations, folder="images")
+    found = read_coco(tmp_path, SourceOptions(train_split="valid"))
+    assert [(Path(e.image).stem, e.split) for e in found.entries] == [("valid", "train")]
+
+
+def test_of_several_usual_names_none_counts(tmp_path):
+    for split in ("train", "valid", "dev"):
+        annotations = [coco_annotation(1, 7, box(0, 0, 2, 2))]
+        write_coco(tmp_path, split, {1: f"{split}.jpg"}, annotations, folder="images")
+    found = read_coco(tmp_path, SourceOptions())
+    assert [entry.split for entry in found.entries] == ["train"]
+    [problem] = found.problems
+    assert problem.warning and "instances_dev.json" in problem.message
+
+
+@pytest.mark.parametrize("others", [(), ("val",)])
+def test_the_split_test_is_not_for_training(tmp_path, others):
+    for split in ("test", *others):
+        annotations = [coco_annotation(1, 7, box(0, 0, 2, 2))]
+        write_coco(tmp_path, split, {1: f"{split}.jpg"}, annotations, folder="images")
+    with pytest.raises(DataError, match="no JSON for split 'train'"):
+        read_coco(tmp_path, SourceOptions())
+    found = read_coco(tmp_path, SourceOptions(train_split="test"))
+    assert [entry.split for entry in found.entries] == ["train", *others]
+
+
 def test_a_list_of_ids_splits_one_json(tmp_path):
     write_coco(
         tmp_path,

@@ -41,7 +41,7 @@ from tag2mask.data.layouts.listing import (
     unmatched_masks,
 )
 from tag2mask.data.layouts.names import background_remarks
-from tag2mask.data.layouts.splits import SplitRule
+from tag2mask.data.layouts.splits import SplitRule, usual_split
 from tag2mask.errors import DataError
 
 
@@ -124,10 +124,20 @@ def _find_class_folders(root: Path, options: SourceOptions) -> list[tuple[str, s
         if name in top and subfolders(root / name)
     ]
     if options.train_split in splits or "train" in splits:
+        if options.val_split and options.val_split not in splits:
+            splits += _usual_folder(root, top, options.val_split)
         return [
             (split, name) for split in dict.fromkeys(splits) for name in subfolders(root / split)
         ]
     return [("", name) for name in top]
+
+
+def _usual_folder(root: Path, names: Sequence[str], split: str) -> list[str]:
+    """Return the folder with a usual name of a split, such as ``valid``; of several, none."""
+    usual = usual_split(split)
+    found = [name for name in names if usual and usual_split(name) == usual]
+    found = [name for name in found if subfolders(root / name)]
+    return found if len(found) == 1 else []
 
 
 def _add_class(folder: ClassFolder, photos: dict[str, _TaggedPhoto]) -> list[DataProblem]:

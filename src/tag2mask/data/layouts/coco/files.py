@@ -31,42 +31,49 @@ def find_coco_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]
         raise DataError(
             "no COCO JSON", where=root, fix="Put instances_train.json into annotations/."
         )
-    chosen: list[tuple[Path, str]] = []
-    for split in (options.train_split, options.val_split):
-        named = [] if split is None else files_of_split(candidates, root, split)
+    chosen: dict[Path, str] = {}
+    for split in filter(None, (options.train_split, options.val_split)):
+        free = [path for path in candidates if path not in chosen]
+        named = files_of_split(free, root, split)
         if len(named) > 1:
             raise DataError(
-                f"several JSON files for split {split!r}: {first_few(p.name for p in named)}",
+                f"several JSON files for split {split!r}: "
+                f"{first_few(path.relative_to(root).as_posix() for path in named)}",
                 where=root,
                 fix="Name the split with its year, as in `train2017`.",
             )
-        chosen += [(path, split or "") for path in named]
-    if any(split == options.train_split for _, split in chosen):
-        return chosen
-    rest = [path for path in candidates if path not in [p for p, _ in chosen]]
+        if not named and (chosen or len(free) > 1):  # a single file is for training
+            named = files_of_usual_split(free, root, split)
+        if len(named) == 1:  # of several usual names none, which is a warning
+            chosen[named[0]] = split
+    if options.train_split in chosen.values():
+        return list(chosen.items())
+    rest = [path for path in candidates if path not in chosen]
     if options.train_split.endswith(".txt"):
-        return [(path, "") for path in rest] + chosen
+        return [(path, "") for path in rest] + list(chosen.items())
+    test = files_of_split(rest, root, "test")
+    rest = [path for path in rest if path not in test]
     if len(rest) != 1:
+        names = (path.relative_to(root).as_posix() for path in candidates)
         raise DataError(
-            f"no JSON for split {options.train_split!r} among "
-            f"{first_few(p.name for p in candidates)}",
+            f"no JSON for split {options.train_split!r} among {first_few(names)}",
             where=root,
             fix="Set prepare.train_split, or name the file instances_train.json.",
         )
-    return [(rest[0], ""), *chosen]
+    return [(rest[0], ""), *chosen.items()]
 
 
 def files_of_split(files: Sequence[Path], root: Path, split: str) -> list[Path]:
-    """Return the JSON files of a split, by their names or those of their folders.
+    """Return the JSON files that have a split's name, or whose folders have it."""
+    name = re.compile(rf"{re.escape(split)}(\d{{4}})?")
+    return [path for path in files if name.fullmatch(_split_name(path, root))]
 
-    Only where none has the name itself, such as ``val``, usual ones count, such as ``valid``.
-    """
-    names = {path: _split_name(path, root) for path in files}
-    named = [path for path in files if re.fullmatch(rf"{re.escape(split)}(\d{{4}})?", names[path])]
+
+def files_of_usual_split(files: Sequence[Path], root: Path, split: str) -> list[Path]:
+    """Return the JSON files with a usual name of a split: ``valid`` and ``validation2017``."""
+    names = {path: re.sub(r"\d{4}$", "", _split_name(path, root)) for path in files}
     usual = usual_split(split)
-    if named or usual is None:
-        return named
-    return [path for path in files if usual_split(re.sub(r"\d{4}$", "", names[path])) == usual]
+    return [path for path in files if usual and usual_split(names[path]) == usual]
 
 
 def _split_name(path: Path, root: Path) -> str:
