@@ -47,6 +47,12 @@ def usual_split(name: str) -> str | None:
     return _USUAL_SPLITS.get(letters_of(name))
 
 
+def is_usual_name(name: str, split: str) -> bool:
+    """Return whether a name is a usual one of a split, as ``valid`` is of ``val``."""
+    usual = usual_split(split)
+    return usual is not None and usual_split(name) == usual
+
+
 def split_in_name(name: str) -> str:
     """Return the split that the name of a table or folder has: ``train_labels``; empty: none."""
     words = re.findall(r"[^\W\d_]+", name.casefold())

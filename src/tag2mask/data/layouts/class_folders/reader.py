@@ -41,7 +41,7 @@ from tag2mask.data.layouts.listing import (
     unmatched_masks,
 )
 from tag2mask.data.layouts.names import background_remarks
-from tag2mask.data.layouts.splits import SplitRule, usual_split
+from tag2mask.data.layouts.splits import SplitRule, is_usual_name
 from tag2mask.errors import DataError
 
 
@@ -134,9 +134,7 @@ def _find_class_folders(root: Path, options: SourceOptions) -> list[tuple[str, s
 
 def _usual_folder(root: Path, names: Sequence[str], split: str) -> list[str]:
     """Return the folder with a usual name of a split, such as ``valid``; of several, none."""
-    usual = usual_split(split)
-    found = [name for name in names if usual and usual_split(name) == usual]
-    found = [name for name in found if subfolders(root / name)]
+    found = [name for name in names if is_usual_name(name, split) and subfolders(root / name)]
     return found if len(found) == 1 else []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.listing import subfolders
-from tag2mask.data.layouts.splits import usual_split
+from tag2mask.data.layouts.splits import is_usual_name
 from tag2mask.errors import DataError, first_few
 from tag2mask.files.regular_file import open_regular
 
@@ -72,8 +72,7 @@ def files_of_split(files: Sequence[Path], root: Path, split: str) -> list[Path]:
 def files_of_usual_split(files: Sequence[Path], root: Path, split: str) -> list[Path]:
     """Return the JSON files with a usual name of a split: ``valid`` and ``validation2017``."""
     names = {path: re.sub(r"\d{4}$", "", _split_name(path, root)) for path in files}
-    usual = usual_split(split)
-    return [path for path in files if usual and usual_split(names[path]) == usual]
+    return [path for path, name in names.items() if is_usual_name(name, split)]
 
 
 def _split_name(path: Path, root: Path) -> str:
