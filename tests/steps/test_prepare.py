@@ -156,6 +156,16 @@ def test_changed_data_is_refused_in_numbers(data, tmp_path):
     assert _files(done.path) == before
 
 
+def test_copies_without_their_times_are_told_from_other_photos(data, tmp_path):
+    done = prepare(data, Prepare(), tmp_path / "out")
+    os.utime(data / "images/a.jpg", ns=(1, 1))
+    _photo(data / "images/b.jpg", (5, 40))
+    with pytest.raises(RunFolderError) as caught:
+        prepare(data, Prepare(), done.path)
+    assert "1 photo replaced, 1 photo with another time and the same size" in str(caught.value)
+    assert "`cp -p`" in str(caught.value)
+
+
 def test_update_takes_changes_in_and_reads_only_those(data, tmp_path, sizes_read):
     done = prepare(data, Prepare(), tmp_path / "out")
     identity, fingerprint = done.manifest.identity, done.fingerprint

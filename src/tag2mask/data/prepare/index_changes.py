@@ -20,6 +20,12 @@ from tag2mask.errors import DataError, RunFolderError
 Samples = dict[Split, list[Sample]]
 """The photos of each split."""
 
+COPIED = (
+    "with another time and the same size in bytes (copies made with `cp -p` or `rsync -a` keep the "
+    "time)"
+)
+"""Said of photos that may be the same: checksums would take reading every photo as a whole."""
+
 
 @dataclass(frozen=True)
 class PreparedIndex:
@@ -73,7 +79,8 @@ def index_changes(
     counts = {
         "added": sum(id not in old for id in new),
         "removed": sum(id not in new for id in old),
-        "replaced": sum(a.stamp != b.stamp for (_, a), (_, b) in both),
+        "replaced": sum(_bytes_of(a) != _bytes_of(b) for (_, a), (_, b) in both),
+        COPIED: sum(a.stamp != b.stamp and _bytes_of(a) == _bytes_of(b) for (_, a), (_, b) in both),
         "with other tags": sum(
             tag_names(before.class_names, a) != tag_names(class_names, b) for (_, a), (_, b) in both
         ),
@@ -94,6 +101,10 @@ def class_changes(before: Sequence[str], now: Sequence[str]) -> list[str]:
     named = [f"new {', '.join(added)}"] if added else []
     named += [f"gone {', '.join(removed)}"] if removed else []
     return [f"other classes ({'; '.join(named) or 'in another order'})"]
+
+
+def _bytes_of(sample: Sample) -> str:
+    return sample.stamp.partition("-")[0]
 
 
 def _order(samples: Samples) -> list[list[str]]:
