@@ -3,7 +3,6 @@
 - `tag2mask.evaluation.stages`: the stages of a run: maps, walked maps, CRF masks, predictions
 - `tag2mask.evaluation.comparison`: compare each photo with its mask
 - `tag2mask.evaluation.counts`: pixel counts of photos and splits
-- `tag2mask.evaluation.crf_masks`: masks of maps after a dense CRF, for comparison
 - `tag2mask.evaluation.records`: the dataclasses that ``evaluation.json`` consists of
 - `tag2mask.evaluation.split_scores`: the scores of a split
 - `tag2mask.evaluation.cross_fit`: honest scores of photos that chose the background threshold

@@ -241,7 +241,7 @@ def _with_crf_masks(
     assert isinstance(base.content, MappedPhotos) and base.threshold is not None
     # Here, as Numba is needed only for a CRF.
     from tag2mask.crf.dense_crf import CrfSettings
-    from tag2mask.evaluation.crf_masks import CrfMasks
+    from tag2mask.steps.photo_loops.crf_masks import CrfMasks
 
     settings = CrfSettings(**section.crf.numbers())
     masked = [sample for sample in photos.samples if sample.id in truths]

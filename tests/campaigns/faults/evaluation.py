@@ -33,14 +33,14 @@ FAULTS = [
         (f"{STEPS}::test_scores_computed_by_hand",),
     ),
     Fault(
-        "evaluation.crf_masks.CrfMasks._key",
+        "steps.photo_loops.crf_masks.CrfMasks._key",
         "the threshold is not in the key",
         'f"{self.threshold:g} {sample.stamp}',
         'f"{sample.stamp}',
         (f"{STEPS}::test_another_threshold_makes_every_crf_mask_again",),
     ),
     Fault(
-        "evaluation.crf_masks.CrfMasks._one",
+        "steps.photo_loops.crf_masks.CrfMasks._write_one",
         "alpha 1 instead of that of the threshold",
         "derived_alpha(self.threshold)",
         "1.0",

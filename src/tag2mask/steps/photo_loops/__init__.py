@@ -1,1 +1,1 @@
-"""What the steps that process photos one by one share: outputs, empty results, watched folders."""
+"""What steps that process photos one by one share: outputs, CRF masks, empty results, watching."""

@@ -126,11 +126,13 @@ class PhotoOutputs(Generic[PhotoT]):
         step: the step's folder.
         files: returns the files of a photo, by its id.
         key: returns what a photo's files are made from, besides the step's settings and inputs.
+        title: what the progress bar calls the work; empty: the step's name.
     """
 
     step: Step[Any]
     files: Callable[[str], Sequence[Path]]
     key: Callable[[PhotoT], str]
+    title: str = ""
 
     def remove_missing(self, ids: set[str]) -> int:
         """Delete the files of photos that are not among these ids; return how many photos."""
@@ -175,7 +177,7 @@ class PhotoOutputs(Generic[PhotoT]):
             if journal.key(photo.id) != keys[photo.id] or not files_exist(self.files, [photo.id])
         ]
         skipped = []
-        with ranks.progress(len(due), self.step.handle.step) as bar:
+        with ranks.progress(len(due), self.title or self.step.handle.step) as bar:
             for photo, error in write(due, bar):
                 if error is None:
                     journal.record(photo.id, keys[photo.id], file_digest(self.files(photo.id)[0]))

@@ -1,12 +1,12 @@
 """Masks of maps after a dense CRF, made by the evaluation for comparison.
 
 The dense CRF takes most of the time of an evaluation. So each mask is saved as ``crf/<id>.png``,
-and the step's journal records its inputs: an interrupted step resumes where it stopped.
+and an interrupted step resumes where it stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,10 @@ from tag2mask.data.photos import read_photo
 from tag2mask.evaluation.records import CRF_MASKS
 from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.mapped_photos import MappedPhotos
-from tag2mask.runtime.ranks import share_sub_folders
-from tag2mask.runtime.session import Runtime
+from tag2mask.runtime.progress import ProgressBar
+from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import sized_map
+from tag2mask.steps.photo_loops.per_photo import PhotoOutputs
 
 
 def crf_mask_path(folder: Path, photo_id: str) -> Path:
@@ -50,42 +51,33 @@ class CrfMasks:
     settings: CrfSettings
     threshold: float
 
-    def make(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
+    def make(self, step: Step[Any], samples: Sequence[Sample], ranks: Ranks) -> None:
         """Make the missing masks of some photos, each rank its share; delete those of other photos.
 
         Args:
             step: the folder to write to.
             samples: the photos.
-            runtime: where to run.
+            ranks: the processes that share the photos.
 
         Raises:
             DataError: a photo or its map is unreadable.
             RunFolderError: a file can't be written.
         """
-        path_of = partial(crf_mask_path, step.path)
-        step.journal.drop_missing({sample.id for sample in samples}, lambda gone: [path_of(gone)])
-        begun = not step.journal.is_empty()
-        share_sub_folders(step.path, (sample.id for sample in samples), runtime, begun=begun)
-        runtime.gather_results(lambda: self._make_share(step, samples, runtime))
-
-    def _make_share(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
-        due = [
-            s
-            for s in runtime.shard(samples)
-            if step.journal.key(s.id) != self._key(s)
-            or not crf_mask_path(step.path, s.id).is_file()
-        ]
-        with runtime.progress(len(due), "dense CRF") as bar:
-            for sample in sized_map(
-                partial(self._one, step.path), due, lambda sample: sample.pixels
-            ):
-                step.journal.record(sample.id, self._key(sample))
-                bar.advance()
+        outputs = PhotoOutputs(
+            step, lambda id: (crf_mask_path(step.path, id),), self._key, "dense CRF"
+        )
+        outputs.remove_missing({sample.id for sample in samples})
+        outputs.write(samples, partial(self._write, step.path), ranks, skip_bad=False)
 
     def _key(self, sample: Sample) -> str:
         return f"{self.threshold:g} {sample.stamp} {self.photos.stamp(sample.id)}"
 
-    def _one(self, folder: Path, sample: Sample, threads: int) -> Sample:
+    def _write(
+        self, folder: Path, samples: Sequence[Sample], bar: ProgressBar
+    ) -> Iterator[tuple[Sample, None]]:
+        return sized_map(partial(self._write_one, folder), samples, lambda sample: sample.pixels)
+
+    def _write_one(self, folder: Path, sample: Sample, threads: int) -> tuple[Sample, None]:
         cam_map = self.photos.read(sample)
         labels = np.zeros(sample.size, np.uint8)
         if cam_map.tags:
@@ -94,4 +86,4 @@ class CrfMasks:
             ids = np.array([BACKGROUND, *(mask_id(tag) for tag in cam_map.tags)], np.uint8)
             labels = ids[crf.refine(scores).argmax(axis=0)]
         write_mask(crf_mask_path(folder, sample.id), labels, self.colors)
-        return sample
+        return sample, None
