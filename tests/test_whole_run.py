@@ -13,13 +13,13 @@ from typer.testing import Result
 
 from small_runs import NAMES, invoke, read_table, recipe, write_photos, write_recipe, write_table
 from tag2mask.artifacts.handles import (
-    STEP_NAMES,
     CamMaps,
     Evaluation,
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
 )
+from tag2mask.artifacts.run_steps import STEP_NAMES
 from tag2mask.classes import IGNORE
 from tag2mask.data.masks import read_mask
 from tag2mask.pipeline import run as pipeline

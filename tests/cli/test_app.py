@@ -18,7 +18,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tag2mask.artifacts.handles import (
-    STEP_NAMES,
     WITHOUT_SURE_PIXELS,
     WITHOUT_TAGGED_PIXELS,
     AffinityModel,
@@ -28,6 +27,7 @@ from tag2mask.artifacts.handles import (
     PreparedData,
     SegmenterModel,
 )
+from tag2mask.artifacts.run_steps import STEP_NAMES
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.cli import app as cli
 from tag2mask.cli import steps as cli_steps

@@ -17,8 +17,6 @@ import pytest
 
 from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.handles import (
-    MODELS,
-    STEPS,
     AffinityLabels,
     AffinityModel,
     CamMaps,
@@ -33,6 +31,7 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.artifacts.identity import folder_status
+from tag2mask.artifacts.run_steps import MODELS, STEPS
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.inventory import Inventory, InventoryEntry
 from tag2mask.data.prepare import listing as data_listing

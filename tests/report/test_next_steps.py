@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tag2mask.artifacts.handles import REPORTED_STEPS
 from tag2mask.artifacts.manifest import Manifest
+from tag2mask.artifacts.run_steps import REPORTED_STEPS
 from tag2mask.evaluation.records import (
     ClassRates,
     ClassTagScores,

@@ -10,9 +10,10 @@ import numpy as np
 
 from tag2mask.ablation.resampled import trial_resampled
 from tag2mask.ablation.scores import Resampled
-from tag2mask.artifacts.handles import STEPS, Evaluation, PreparedData
+from tag2mask.artifacts.handles import Evaluation, PreparedData
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.manifest import MANIFEST
+from tag2mask.artifacts.run_steps import STEPS
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.masks import read_mask

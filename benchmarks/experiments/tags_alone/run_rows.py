@@ -34,7 +34,6 @@ from benchmarks.measure import SUCCESS
 from tag2mask.ablation.trials import seed_options, slug
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
-    STEPS,
     CamMaps,
     CamModel,
     Evaluation,
@@ -42,6 +41,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
 )
 from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
+from tag2mask.artifacts.run_steps import STEPS
 from tag2mask.data.splits import Split
 from tag2mask.errors import Tag2MaskError
 

@@ -1,4 +1,4 @@
-"""Typed handles of step folders, and the one table of the steps of a run.
+"""Typed handles of step folders.
 
 A handle is a complete folder of one step: a function that takes a ``CamModel`` can't be given the
 folder of another step, or an unfinished one.
@@ -218,56 +218,6 @@ class Export(Handle):
 
     step = "export"
 
-
-@dataclass(frozen=True)
-class RunStep:
-    """One row of the table of steps.
-
-    Attributes:
-        handle: class of the step's folder.
-        enabled_by: keys of the recipe with the values that include the step, such as
-            ``walk.enabled`` and True; none: every recipe includes it.
-        makes_masks: whether the step is needed only to make the pseudo masks; a run that is given
-            masks leaves it out.
-    """
-
-    handle: type[Handle]
-    enabled_by: tuple[tuple[str, object], ...] = ()
-    makes_masks: bool = False
-
-    @property
-    def name(self) -> str:
-        """Name of the step, its command and its folder."""
-        return self.handle.step
-
-    @property
-    def trains(self) -> bool:
-        """Whether it trains a network, which a change of the data may keep."""
-        return issubclass(self.handle, TrainedModel)
-
-
-_WALK, _SEGMENTER = (("walk.enabled", True),), (("train_segmenter.enabled", True),)
-_AFFINITY_NET = (*_WALK, ("walk.affinity", "trained"))
-RUN_STEPS = (
-    RunStep(PreparedData),
-    RunStep(CamModel, makes_masks=True),
-    RunStep(CamMaps, makes_masks=True),
-    RunStep(AffinityLabels, enabled_by=_AFFINITY_NET, makes_masks=True),
-    RunStep(AffinityModel, enabled_by=_AFFINITY_NET, makes_masks=True),
-    RunStep(WalkedMaps, enabled_by=_WALK, makes_masks=True),
-    RunStep(PseudoMaskFolder, makes_masks=True),
-    RunStep(SegmenterModel, enabled_by=_SEGMENTER),
-    RunStep(Predictions, enabled_by=_SEGMENTER),
-    RunStep(Evaluation),
-    RunStep(ReportPage),
-)
-"""The steps of ``tag2mask run`` in order."""
-STEPS = tuple(row.handle for row in RUN_STEPS)
-"""Their handles."""
-STEP_NAMES = tuple(row.name for row in RUN_STEPS)
-REPORTED_STEPS = tuple(kind for kind in STEPS if kind is not ReportPage)
-MODELS = tuple(row.handle for row in RUN_STEPS if row.trains)
-"""Handles of the training steps."""
 
 AnyMaps = CamMaps | WalkedMaps
 """Folders of map files, before or after the walk."""

@@ -22,7 +22,6 @@ from tag2mask.artifacts.differences import (
 )
 from tag2mask.artifacts.handles import (
     IMPORTED,
-    STEPS,
     Handle,
     PseudoMaskFolder,
     missing_files,
@@ -37,6 +36,7 @@ from tag2mask.artifacts.manifest import (
     read_identity,
 )
 from tag2mask.artifacts.module_source import source_inputs
+from tag2mask.artifacts.run_steps import STEPS
 from tag2mask.artifacts.section_values import deciding_values, own_modules, plain_values
 from tag2mask.artifacts.sub_folders import SUB_FOLDERS
 from tag2mask.errors import RunFolderError

@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.handles import (
-    STEPS,
     AffinityLabels,
     AffinityModel,
     CamMaps,
@@ -28,6 +27,7 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
     WalkedMaps,
 )
+from tag2mask.artifacts.run_steps import STEPS
 from tag2mask.errors import DataError
 from tag2mask.pipeline.cost_model import (
     ATTENTION_BYTES,

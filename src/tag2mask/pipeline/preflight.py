@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.handles import (
-    MODELS,
-    RUN_STEPS,
-    STEPS,
     AffinityModel,
     CamModel,
     Handle,
@@ -18,6 +15,7 @@ from tag2mask.artifacts.handles import (
     ReportPage,
     SegmenterModel,
 )
+from tag2mask.artifacts.run_steps import MODELS, RUN_STEPS, STEPS
 from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.pipeline.status import (
     StepStatus,

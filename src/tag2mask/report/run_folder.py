@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from tag2mask.artifacts.handles import (
     IMPORTED,
-    MODELS,
-    REPORTED_STEPS,
     Evaluation,
     Handle,
     HandleT,
@@ -29,6 +27,7 @@ from tag2mask.artifacts.handles import (
     section_name,
 )
 from tag2mask.artifacts.manifest import Manifest, read_identity
+from tag2mask.artifacts.run_steps import MODELS, REPORTED_STEPS
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import (
     CORRECTIONS,

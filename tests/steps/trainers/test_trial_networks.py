@@ -9,14 +9,8 @@ import pytest
 import timm
 import torch
 
-from tag2mask.artifacts.handles import (
-    MODELS,
-    AffinityModel,
-    CamModel,
-    Handle,
-    SegmenterModel,
-    section_name,
-)
+from tag2mask.artifacts.handles import AffinityModel, CamModel, Handle, SegmenterModel, section_name
+from tag2mask.artifacts.run_steps import MODELS
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.recipe.loading import recipe_from
 from tag2mask.recipe.schema import Recipe

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tag2mask.artifacts.handles import (
-    REPORTED_STEPS,
     WITHOUT_TAGGED_PIXELS,
     CamModel,
     Evaluation,
@@ -19,6 +18,7 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
     section_name,
 )
+from tag2mask.artifacts.run_steps import REPORTED_STEPS
 from tag2mask.evaluation.records import EvaluationScores, SplitScores
 from tag2mask.evaluation.wording import mask_name, percent, with_unit
 from tag2mask.report.page import Advice, Block, Note, PageSection

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.handles import (
-    MODELS,
-    REPORTED_STEPS,
     WITHOUT_SURE_PIXELS,
     WITHOUT_TAGGED_PIXELS,
     AffinityModel,
     Handle,
     PseudoMaskFolder,
 )
+from tag2mask.artifacts.run_steps import MODELS, REPORTED_STEPS
 from tag2mask.recipe.loading import RECIPE
 from tag2mask.report.page import (
     Block,

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.handles import (
-    STEP_NAMES,
     Evaluation,
     Handle,
     Predictions,
@@ -22,6 +21,7 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.journal import recorded_items
 from tag2mask.artifacts.manifest import Manifest, read_identity
+from tag2mask.artifacts.run_steps import STEP_NAMES
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
