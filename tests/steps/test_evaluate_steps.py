@@ -27,14 +27,14 @@ from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.evaluation.evidence import photo_qualities
-from tag2mask.evaluation.records import PointScores, SplitScores, read_scores
+from tag2mask.evaluation.records import PointScores, SplitScores, crf_mask_path, read_scores
 from tag2mask.maps.background_threshold import alpha_from_threshold, derived_alpha, with_background
 from tag2mask.maps.cam_map import CamMap, read_map
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
 from tag2mask.steps.evaluate import evaluate, format_table
-from tag2mask.steps.photo_loops.crf_masks import CrfMasks, crf_mask_path
+from tag2mask.steps.photo_loops.crf_masks import CrfMasks
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
 FOUR = Evaluate(thresholds=(0.1, 0.3, 0.5, 0.7))

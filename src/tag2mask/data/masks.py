@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from tag2mask.artifacts.items import item_path
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.frames import has_more_images
@@ -36,6 +37,11 @@ _HOW_TO_WRITE = (
     "Write each pixel's class number into a one-channel PNG: 0 background, 1, 2, ... the classes "
     "in the order of the class list, 255 ignore."
 )
+
+
+def mask_path(folder: Path, photo_id: str) -> Path:
+    """Return the path of a photo's mask in a folder of ``pseudo-masks`` or ``predict``."""
+    return item_path(folder / "masks", photo_id, ".png")
 
 
 def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tag2mask.artifacts.items import item_path
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import atomic_write
 from tag2mask.files.regular_file import read_regular
@@ -27,6 +28,11 @@ MAP_SUFFIX = ".npz"
 MapDtype = Literal["uint8", "float16"]
 _SMALL_BYTES = 1 << 16
 """The most bytes of the arrays other than the scores."""
+
+
+def map_path(folder: Path, photo_id: str) -> Path:
+    """Return the path of a photo's maps in a folder of ``infer-cam`` or ``walk``."""
+    return item_path(folder / "maps", photo_id, MAP_SUFFIX)
 
 
 @dataclass(frozen=True, eq=False)

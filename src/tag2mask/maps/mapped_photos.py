@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.handles import AnyMaps, Handle, PreparedData
-from tag2mask.artifacts.items import SkippedItems, item_path
+from tag2mask.artifacts.items import SkippedItems
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.data.splits import SPLITS, Split
 from tag2mask.errors import DataError, first_few
 from tag2mask.files.stamps import file_stamp
-from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map
+from tag2mask.maps.cam_map import CamMap, map_path, read_map
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class PreparedPhotos:
 
 @dataclass(frozen=True)
 class MappedPhotos(PreparedPhotos):
-    """Photos with maps: ``splits`` are those that have maps, ``folder`` has the map files.
+    """Photos with maps: ``splits`` are those that have maps, ``folder`` is that of the maps.
 
     Attributes:
         made_by: name of the step that made the maps.
@@ -78,7 +78,7 @@ class MappedPhotos(PreparedPhotos):
 
     def path(self, photo_id: str) -> Path:
         """Return the path of a photo's map file."""
-        return item_path(self.folder, photo_id, MAP_SUFFIX)
+        return map_path(self.folder, photo_id)
 
     def stamp(self, photo_id: str) -> str:
         """Return ``<bytes>-<mtime_ns>`` of a photo's map file, which changes with the file."""
@@ -161,7 +161,6 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
         DataError: a photo's map is missing, there are no maps, or they are of other classes.
         RunFolderError: the prepared index or the maps' manifest is damaged.
     """
-    folder = maps.path / "maps"
     left_out = maps.manifest.skipped
     skipped = SkippedItems(left_out)
     names = read_classes(data.path).names
@@ -169,7 +168,7 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
     splits: dict[Split, list[Sample]] = {}
     for split in SPLITS:
         samples = read_index(data.path, split)
-        found = [s for s in samples if item_path(folder, s.id, MAP_SUFFIX).is_file()]
+        found = [s for s in samples if map_path(maps.path, s.id).is_file()]
         if not found:
             continue
         present = {sample.id for sample in found}
@@ -177,17 +176,17 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
             if sample.id not in present and sample.id not in skipped:
                 raise DataError(
                     f"photo {sample.id!r} has no map",
-                    where=folder,
+                    where=maps.path,
                     fix=f"Run {maps.step} again: it computes only what is missing.",
                 )
         splits[split] = found
     if not splits:
         raise DataError(
             "no photo of the data has a map",
-            where=folder,
+            where=maps.path,
             fix=f"Run {maps.step} on this data, or give the maps that belong to it.",
         )
-    return MappedPhotos(splits, left_out, folder, len(names), maps.step, tag_source(maps))
+    return MappedPhotos(splits, left_out, maps.path, len(names), maps.step, tag_source(maps))
 
 
 def map_shows_tags(path: Path, threshold: float) -> bool | None:

@@ -20,10 +20,12 @@ from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import Sample, read_classes, read_index
+from tag2mask.data.masks import mask_path
 from tag2mask.data.photo_files import list_photos
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import RunFolderError
 from tag2mask.files.stamps import file_stamp
+from tag2mask.maps.cam_map import map_path
 from tag2mask.report.run_folder import open_runs
 from tag2mask.steps.mask_exchange.sources import prepared_of
 
@@ -60,7 +62,7 @@ class ReviewFolder:
         classes: the foreground classes.
         photos: in the order of the index, training photos first.
         masks: folders of masks by name; the first that has a photo's mask is shown first.
-        maps: the folder of maps behind the pseudo masks; None: there is none.
+        maps: the step's folder with the maps behind the pseudo masks; None: there is none.
         evaluation: its scores; None: not evaluated yet.
         stamps: fingerprint of each step's folder that is shown.
     """
@@ -91,7 +93,7 @@ class ReviewFolder:
         """Return the file of a photo's maps; None: it has none."""
         if self.maps is None:
             return None
-        path = item_path(self.maps, photo, ".npz")
+        path = map_path(self.maps, photo)
         return path if path.is_file() else None
 
     def is_changed(self) -> bool:
@@ -156,7 +158,7 @@ def _run(path: Path, corrections: Path) -> ReviewFolder:
         classes,
         photos,
         {name: handle.path / "masks" for name, handle in shown.items()},
-        maps[0].path / "maps" if maps else None,
+        maps[0].path if maps else None,
         evaluation[0].path if evaluation else None,
         {handle.path: _stamp(handle.path) for handle in (prepared, *shown.values())},
     )
@@ -195,7 +197,7 @@ def _masks(path: Path, corrections: Path) -> ReviewFolder:
         )
     classes, listed = _listed(prepared)
     masks, stamps = path / "masks", {path: _stamp(path)}
-    photos = tuple(one for one in listed if item_path(masks, one.id, ".png").is_file())
+    photos = tuple(one for one in listed if mask_path(path, one.id).is_file())
     return ReviewFolder(path, corrections, classes, photos, {MASK: masks}, None, None, stamps)
 
 
@@ -211,7 +213,7 @@ def _predictions(path: Path, photos: Path | None, corrections: Path) -> ReviewFo
     listed = [
         ReviewPhoto(photo.id, photo.path, None, "", ())
         for photo in list_photos([photos], leave_out=path)
-        if photo.problem is None and item_path(path / "masks", photo.id, ".png").is_file()
+        if photo.problem is None and mask_path(path, photo.id).is_file()
     ]
     if not listed:
         raise RunFolderError(

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
-from tag2mask.artifacts.items import SkippedItems, item_path
+from tag2mask.artifacts.items import SkippedItems
 from tag2mask.data.corrections.folder import NO_CORRECTIONS, Corrections, corrections_of
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
+from tag2mask.data.masks import mask_path
 from tag2mask.errors import DataError
 from tag2mask.maps.mapped_photos import check_classes
 
@@ -71,7 +72,7 @@ def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos
     for sample in photos:
         if sample.id in bad:
             continue
-        mask = drawn.get(sample.id) or item_path(masks.path / "masks", sample.id, ".png")
+        mask = drawn.get(sample.id) or mask_path(masks.path, sample.id)
         if mask.is_file():
             samples.append(sample)
             labels[sample.id] = mask

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
-from tag2mask.artifacts.items import item_path, skipped_lines
+from tag2mask.artifacts.items import skipped_lines
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample, read_classes, read_samples
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map, write_map
+from tag2mask.maps.cam_map import CamMap, map_path, read_map, write_map
 from tag2mask.maps.mapped_photos import map_shows_tags
 from tag2mask.nn.backbones.attention import check_attention
 from tag2mask.nn.inference_copy import inference_copy
@@ -327,4 +327,4 @@ def _chunks(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
 
 
 def _files(folder: Path, photo_id: str) -> tuple[Path]:
-    return (item_path(folder / "maps", photo_id, MAP_SUFFIX),)
+    return (map_path(folder, photo_id),)

@@ -30,13 +30,13 @@ from tag2mask.artifacts.handles import (
     WalkModel,
     walk_model,
 )
-from tag2mask.artifacts.items import item_path, skipped_lines
+from tag2mask.artifacts.items import skipped_lines
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.maps.background_threshold import against_background, derived_alpha
-from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, map_grid, write_map
+from tag2mask.maps.cam_map import CamMap, map_grid, map_path, write_map
 from tag2mask.maps.mapped_photos import MappedPhotos, map_shows_tags, mapped_photos
 from tag2mask.maps.threshold_sources import WALKED_THRESHOLD
 from tag2mask.nn.backbones.attention import check_attention
@@ -247,4 +247,4 @@ class _Walker:
 
 
 def _files(folder: Path, photo_id: str) -> tuple[Path]:
-    return (item_path(folder / "maps", photo_id, MAP_SUFFIX),)
+    return (map_path(folder, photo_id),)

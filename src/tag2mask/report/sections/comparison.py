@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from tag2mask.artifacts.handles import Evaluation, PreparedData, PseudoMaskFolder
-from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.section_values import flat_values
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_mask_paths
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import mask_path, read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.photo_rows import Place
 from tag2mask.evaluation.records import PHOTOS, SEGMENTER, SplitScores
@@ -242,18 +241,18 @@ def _by_masks(
 ) -> dict[Place, float]:
     """Return the largest share of pixels in which a photo's pseudo mask differs from another's."""
     masks = [run.handle(PseudoMaskFolder) for run in runs]
-    folders = [handle.path / "masks" for handle in masks if handle is not None]
+    folders = [handle.path for handle in masks if handle is not None]
     if len(folders) < len(runs):
         return {}
     places = [
         place
         for place in samples
-        if all(item_path(folder, place[1], ".png").is_file() for folder in folders)
+        if all(mask_path(folder, place[1]).is_file() for folder in folders)
     ]
     places = places[:: max(1, -(-len(places) // COMPARED_MASKS))]
 
     def difference_of(place: Place) -> float:
-        paths = [item_path(folder, place[1], ".png") for folder in folders]
+        paths = [mask_path(folder, place[1]) for folder in folders]
         try:
             main, *others = (read_mask(path, len(classes)) for path in paths)
         except DataError:

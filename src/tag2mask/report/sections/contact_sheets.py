@@ -9,10 +9,9 @@ from functools import partial
 from typing import NamedTuple
 
 from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, PseudoMaskFolder
-from tag2mask.artifacts.items import item_path
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample, read_classes
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import mask_path, read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.evidence import NETWORK_QUALITY, QUALITY
 from tag2mask.evaluation.photo_rows import Place, Row, place_of, quality_of, read_photo_rows
@@ -139,7 +138,7 @@ def _pictures(
     found = []
     for tile in tiles:
         sample = samples.get((tile.split, tile.id))
-        path = item_path(made.path / "masks", tile.id, ".png")
+        path = mask_path(made.path, tile.id)
         if sample is None or not path.is_file():
             continue
         try:

@@ -17,17 +17,16 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     WalkedMaps,
 )
-from tag2mask.artifacts.items import item_path
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample, read_index
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import mask_path, read_mask
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError
 from tag2mask.evaluation.photo_rows import Place
-from tag2mask.evaluation.records import CRF_MASKS, SEGMENTER, maps_name
+from tag2mask.evaluation.records import SEGMENTER, crf_mask_path, maps_name
 from tag2mask.evaluation.wording import mask_name, with_unit
-from tag2mask.maps.cam_map import MAP_SUFFIX, read_map
+from tag2mask.maps.cam_map import map_path, read_map
 from tag2mask.report.overlays import fitted, heat_layer, mask_layer
 from tag2mask.report.page import (
     Block,
@@ -146,7 +145,7 @@ class Overlays:
         several = len(self.runs) > 1
         name = f", {run.label}" if several else ""
         pictures = self._heat(run, CamMaps, photo, photo_id, name)
-        crf = _file(run, Evaluation, CRF_MASKS, photo_id, ".png")
+        crf = _file(run, Evaluation, crf_mask_path, photo_id)
         if crf is not None:
             pictures.append(self._mask(f"mask: CRF{name}", crf, photo))
         pictures += self._heat(run, WalkedMaps, photo, photo_id, name)
@@ -161,11 +160,11 @@ class Overlays:
     ) -> list[Picture]:
         """Return the run's mask and the network's mask, as far as the run has them."""
         pictures = []
-        mask = _file(run, PseudoMaskFolder, "masks", photo_id, ".png")
+        mask = _file(run, PseudoMaskFolder, mask_path, photo_id)
         if mask is not None:
             caption = f"{mask_name(run.masks_made_by)}{name}{score}"
             pictures.append(self._mask(caption, mask, photo))
-        predicted = _file(run, Predictions, "masks", photo_id, ".png")
+        predicted = _file(run, Predictions, mask_path, photo_id)
         if predicted is not None:
             pictures.append(self._mask(f"{SEGMENTER}{name}", predicted, photo))
         return pictures
@@ -174,7 +173,7 @@ class Overlays:
         self, run: RunFolder, kind: type[Handle], photo: Image.Image, photo_id: str, name: str
     ) -> list[Picture]:
         """Return the largest score of each pixel as heat; an empty list without a map."""
-        path = _file(run, kind, "maps", photo_id, MAP_SUFFIX)
+        path = _file(run, kind, map_path, photo_id)
         if path is None:
             return []
         scores = read_map(path).scores
@@ -192,7 +191,7 @@ class Overlays:
         wanted: Sequence[int] | None = None,
     ) -> list[Picture]:
         """Return the maps of the wanted classes; by default of all, if there are several."""
-        path = _file(run, kind, "maps", photo_id, MAP_SUFFIX)
+        path = _file(run, kind, map_path, photo_id)
         if path is None:
             return []
         cam_map = read_map(path)
@@ -234,8 +233,8 @@ def _maps_name(run: RunFolder) -> str:
 
 
 def _file(
-    run: RunFolder, kind: type[Handle], folder: str, photo_id: str, suffix: str
+    run: RunFolder, kind: type[Handle], path_of: Callable[[Path, str], Path], photo_id: str
 ) -> Path | None:
     handle = run.handle(kind)
-    path = None if handle is None else item_path(handle.path / folder, photo_id, suffix)
+    path = None if handle is None else path_of(handle.path, photo_id)
     return path if path is not None and path.is_file() else None

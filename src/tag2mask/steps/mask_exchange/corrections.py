@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData
-from tag2mask.artifacts.items import item_path
 from tag2mask.data.corrections.decisions import DECISIONS, Decision
 from tag2mask.data.corrections.folder import CORRECTIONS
 from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
 from tag2mask.data.index import read_classes, read_samples
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import mask_path, read_mask
 from tag2mask.files.os_errors import readable_os_errors
 from tag2mask.steps.mask_exchange.importing import ImportOptions, import_masks
 from tag2mask.steps.mask_exchange.readers import MaskFiles
@@ -63,7 +62,7 @@ def import_corrections(
     with _temporary_folder(out) as temporary:
         made = import_masks(files, data, options, temporary / "masks")
         with open_corrections(out, classes) as writer:
-            photos = tuple(_write_all(writer, made.path / "masks", data))
+            photos = tuple(_write_all(writer, made.path, data))
         return ImportedCorrections(photos, made.manifest.metrics.get("warnings", ()))
 
 
@@ -80,7 +79,7 @@ def _temporary_folder(out: Path) -> Iterator[Path]:
 def _write_all(writer: CorrectionsWriter, masks: Path, data: PreparedData) -> Iterator[str]:
     """Write the decision and the mask of each photo that has one; yield its id."""
     for sample in read_samples(data.path):
-        mask = item_path(masks, sample.id, ".png")
+        mask = mask_path(masks, sample.id)
         if not mask.is_file():
             continue
         before = writer.decisions.get(sample.id, Decision(sample.id))

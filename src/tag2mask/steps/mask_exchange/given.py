@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from tag2mask.artifacts.handles import PseudoMaskFolder
-from tag2mask.artifacts.items import SkippedItems, item_path
+from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.sub_folders import has_sub_folders
 from tag2mask.data.images import image_size
 from tag2mask.data.inventory import Inventory
+from tag2mask.data.masks import mask_path
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted, first_few
 from tag2mask.maps.mapped_photos import check_classes
 
@@ -54,7 +55,7 @@ def check_given_masks(folder: Path, inventory: Inventory) -> None:
         )
     sure = () if inventory.corrections is None else inventory.corrections.sure
     training = {entry.id for entry in inventory.entries if entry.split == "train"}
-    if not any(_mask(masks, photo_id).is_file() for photo_id in training) and not (
+    if not any(mask_path(masks.path, photo_id).is_file() for photo_id in training) and not (
         training & set(sure)
     ):
         raise DataError(
@@ -87,7 +88,7 @@ def _problems(masks: PseudoMaskFolder, inventory: Inventory) -> Iterator[str]:
     for entry in inventory.entries:
         if entry.image is None:
             continue  # prepare reports it
-        mask = _mask(masks, entry.id)
+        mask = mask_path(masks.path, entry.id)
         if mask.is_file():
             with suppress(DataError):  # prepare reports the photo, and the training the mask
                 (h, w), (mask_h, mask_w) = (
@@ -98,7 +99,3 @@ def _problems(masks: PseudoMaskFolder, inventory: Inventory) -> Iterator[str]:
                     yield f"photo {entry.id!r} is {w}x{h} px, its mask {mask_w}x{mask_h}"
         elif entry.split == "train" and entry.id not in skipped and entry.id not in decided:
             yield f"photo {entry.id!r} has no mask"
-
-
-def _mask(masks: PseudoMaskFolder, photo_id: str) -> Path:
-    return item_path(masks.path / "masks", photo_id, ".png")

@@ -16,12 +16,11 @@ from typing import Any
 
 from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.handles import IMPORTED, PreparedData, PseudoMaskFolder
-from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.artifacts.sub_folders import decide_sub_folders, use_sub_folders
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id, tag_id_of_mask
 from tag2mask.data.index import Sample, read_classes
-from tag2mask.data.masks import write_mask
+from tag2mask.data.masks import mask_path, write_mask
 from tag2mask.errors import (
     DataError,
     ProblemsError,
@@ -169,7 +168,7 @@ def _write_masks(
             except DataError as error:
                 problems.append(f"photo {id!r}: {error.what}")
                 continue
-            path = item_path(step.path / "masks", id, ".png")
+            path = mask_path(step.path, id)
             write_mask(path, merger.mask, colors)
             step.journal.record(id, options.made_by, file_digest(path))
             bar.advance()

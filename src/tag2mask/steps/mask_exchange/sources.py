@@ -18,7 +18,6 @@ from tag2mask.artifacts.handles import (
     PreparedData,
     PseudoMaskFolder,
 )
-from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.journal import recorded_items
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.run_steps import STEP_NAMES
@@ -28,7 +27,7 @@ from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
 from tag2mask.data.index import data_root, read_classes, read_index
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import CLASS_LIST, list_images, read_class_file
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import mask_path, read_mask
 from tag2mask.data.photo_files import list_photos
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted
@@ -187,7 +186,7 @@ def _of_step(handle: Handle) -> MaskSource:
         )
     classes = read_classes(prepared.path) if prepared is not None else ClassSet(tuple(names))
     ids = recorded_items(handle.path)
-    masks = [SourceMask(id, item_path(handle.path / _MASKS, id, ".png")) for id in ids]
+    masks = [SourceMask(id, mask_path(handle.path, id)) for id in ids]
     if lost := [mask.id for mask in masks if not mask.path.is_file()]:
         raise ProblemsError(
             f"{len(lost)} masks of {handle.step} are missing",

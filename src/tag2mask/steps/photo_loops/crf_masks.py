@@ -14,25 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.classes import BACKGROUND, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.index import Sample
 from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo
-from tag2mask.evaluation.records import CRF_MASKS
+from tag2mask.evaluation.records import crf_mask_path
 from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.mapped_photos import MappedPhotos
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import sized_map
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs
-
-
-def crf_mask_path(folder: Path, photo_id: str) -> Path:
-    """Return the file of a photo's CRF mask in a step's folder."""
-    return item_path(folder / CRF_MASKS, photo_id, ".png")
 
 
 @dataclass(frozen=True)

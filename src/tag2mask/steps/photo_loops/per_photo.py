@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
-from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.journal import replaced_items
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import read_samples
+from tag2mask.data.masks import mask_path
 from tag2mask.errors import DataError, ProblemsError, counted, or_skipped
 from tag2mask.files.digests import file_digest
 from tag2mask.runtime.progress import ProgressBar
@@ -89,9 +90,8 @@ def check_masks_as_written(masks: PseudoMaskFolder, ranks: Ranks | None = None) 
         ProblemsError: naming the masks that are not the ones written.
     """
     ranks = ranks or OneProcess()
-    place, share = masks.path / "masks", ranks.shard
     found = ranks.gather_results(
-        lambda: replaced_items(masks.path, lambda id: item_path(place, id, ".png"), share)
+        lambda: replaced_items(masks.path, partial(mask_path, masks.path), ranks.shard)
     )
     replaced = sorted(photo_id for own in found for photo_id in own)
     if replaced:
