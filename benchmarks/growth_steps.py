@@ -27,7 +27,8 @@ from tag2mask.artifacts.handles import (
     ReportPage,
 )
 from tag2mask.classes import ClassSet
-from tag2mask.recipe.sections import Evaluate, Predict, Prepare, PseudoMasks, Report
+from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.sections import Evaluate, Predict, Prepare, Report
 
 Call = Callable[[], object]
 """A step's work, without the imports and the opening of folders."""

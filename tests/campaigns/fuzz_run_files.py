@@ -34,7 +34,8 @@ from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.threshold_sources import BackgroundThreshold
 from tag2mask.pipeline.status import status
 from tag2mask.recipe.loading import dump_recipe, load_recipe
-from tag2mask.recipe.sections import Evaluate, PseudoMasks, Report, Walk
+from tag2mask.recipe.masks import PseudoMasks, Walk
+from tag2mask.recipe.sections import Evaluate, Report
 from tag2mask.report.model_card import scores_of
 from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import open_runs

@@ -16,7 +16,8 @@ from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.masks import write_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.records import read_scores
-from tag2mask.recipe.sections import ComparedCrf, Evaluate
+from tag2mask.recipe.crf import ComparedCrf
+from tag2mask.recipe.sections import Evaluate
 from tag2mask.steps.evaluate import evaluate, format_table
 
 A = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], np.uint8)

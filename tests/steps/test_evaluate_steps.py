@@ -32,7 +32,9 @@ from tag2mask.maps.background_threshold import alpha_from_threshold, derived_alp
 from tag2mask.maps.cam_map import CamMap, read_map
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.confusion import Confusion
-from tag2mask.recipe.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
+from tag2mask.recipe.crf import ComparedCrf, MaskCrf
+from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.sections import Evaluate
 from tag2mask.steps.evaluate import evaluate, format_table
 from tag2mask.steps.photo_loops.crf_masks import CrfMasks
 from tag2mask.steps.pseudo_masks import pseudo_masks

@@ -27,7 +27,9 @@ from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.maps.threshold_sources import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
-from tag2mask.recipe.sections import Evaluate, MaskCrf, PseudoMasks
+from tag2mask.recipe.crf import MaskCrf
+from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.sections import Evaluate
 from tag2mask.report.overlays import mask_overlay
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from tag2mask.artifacts.handles import AffinityLabels, Handle, Predictions, PseudoMaskFolder
-from tag2mask.recipe.sections import Crf, RuntimeSettings
+from tag2mask.recipe.crf import Crf
+from tag2mask.recipe.sections import RuntimeSettings
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainCam
 from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, omp_threads, processors

@@ -17,12 +17,7 @@ import numpy as np
 
 from tag2mask.affinity.labels import agreed_labels, label_path
 from tag2mask.affinity.marginals import marginals_path, write_marginals
-from tag2mask.artifacts.handles import (
-    AffinityLabels,
-    AnyMaps,
-    Handle,
-    PreparedData,
-)
+from tag2mask.artifacts.handles import AffinityLabels, AnyMaps, Handle, PreparedData
 from tag2mask.artifacts.items import skipped_lines
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
@@ -35,7 +30,7 @@ from tag2mask.files.digests import digest
 from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.maps.threshold_sources import BackgroundThreshold, corrected_masks
-from tag2mask.recipe.sections import AffinityLabeling
+from tag2mask.recipe.masks import AffinityLabeling
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map

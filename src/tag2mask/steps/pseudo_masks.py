@@ -40,7 +40,7 @@ from tag2mask.maps.background_threshold import derived_alpha, labels_from_scores
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.maps.threshold_sources import CALIBRATED_ON, BackgroundThreshold
-from tag2mask.recipe.sections import PseudoMasks
+from tag2mask.recipe.masks import PseudoMasks
 from tag2mask.report.overlays import write_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime

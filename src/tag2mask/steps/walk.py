@@ -42,7 +42,7 @@ from tag2mask.maps.threshold_sources import WALKED_THRESHOLD
 from tag2mask.nn.backbones.attention import check_attention
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
-from tag2mask.recipe.sections import Walk
+from tag2mask.recipe.masks import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import SMALL_PIXELS
