@@ -16,7 +16,7 @@ from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.masks import write_mask
 from tag2mask.maps.background_threshold import with_background
 from tag2mask.maps.cam_map import read_map
-from tag2mask.recipe.masks import AffinityLabeling
+from tag2mask.recipe.maps_to_masks import AffinityLabeling
 from tag2mask.runtime.session import Runtime
 from tag2mask.steps.affinity_labels import affinity_labels
 

@@ -27,7 +27,7 @@ from tag2mask.data.index import Sample
 from tag2mask.maps.background_threshold import with_background
 from tag2mask.maps.cam_map import read_map
 from tag2mask.nn.inference_copy import inference_copy
-from tag2mask.recipe.masks import AffinityLabeling, Walk
+from tag2mask.recipe.maps_to_masks import AffinityLabeling, Walk
 from tag2mask.recipe.sections import InferCam
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainAffinity, TrainCam

@@ -31,7 +31,7 @@ from benchmarks.measure import commit, machine, versions
 from benchmarks.steps_vs_networks import PLAIN, predict_seconds, times
 from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, CamModel, PreparedData
 from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_record
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.data.index import Sample, read_index
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.schema import Recipe

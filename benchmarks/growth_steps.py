@@ -27,7 +27,7 @@ from tag2mask.artifacts.handles import (
     ReportPage,
 )
 from tag2mask.classes import ClassSet
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.recipe.sections import Evaluate, Predict, Prepare, Report
 
 Call = Callable[[], object]

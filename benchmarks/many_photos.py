@@ -98,9 +98,9 @@ def read_index(root: Path, count: int) -> Callable[[], object]:
 
 def write_maps(root: Path, count: int) -> Callable[[], object]:
     """Write an empty file per photo where its maps would be, and the journal."""
-    from tag2mask.artifacts.items import item_path
     from tag2mask.artifacts.step_folder import step_folder
     from tag2mask.artifacts.sub_folders import decide_sub_folders
+    from tag2mask.maps.cam_map import map_path
 
     data = PreparedData.open(root / "run" / PreparedData.step)
     out = root / "run" / CamMaps.step
@@ -111,7 +111,7 @@ def write_maps(root: Path, count: int) -> Callable[[], object]:
             decide_sub_folders(out, ids, begun=False)
             folders: set[Path] = set()
             for photo_id in ids:
-                path = item_path(out / "maps", photo_id, ".npz")
+                path = map_path(out, photo_id)
                 if path.parent not in folders:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     folders.add(path.parent)
@@ -126,14 +126,14 @@ def open_maps(root: Path, count: int) -> Callable[[], object]:
     """Open the finished folder, as the same command does again: every file is looked for."""
     from functools import partial
 
-    from tag2mask.artifacts.items import item_path
     from tag2mask.artifacts.step_folder import step_folder
+    from tag2mask.maps.cam_map import map_path
     from tag2mask.steps.photo_loops.per_photo import has_all_files, prepared_ids
 
     data = PreparedData.open(root / "run" / PreparedData.step)
     out = root / "run" / CamMaps.step
     complete = has_all_files(
-        lambda photo_id: [item_path(out / "maps", photo_id, ".npz")], partial(prepared_ids, data)
+        lambda photo_id: [map_path(out, photo_id)], partial(prepared_ids, data)
     )
 
     def look() -> None:

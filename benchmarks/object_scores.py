@@ -23,10 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
-from tag2mask.artifacts.items import item_path
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import read_classes, read_index, read_mask_paths
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import mask_path, read_mask
 
 FOUND_IOU = 0.1
 SIZES = (8, 12, 20, 31)
@@ -138,7 +137,7 @@ def score_run(run: Path, stage: str = "predict", edges: Sequence[int] = SIZES) -
     names, truths = read_classes(prepared).names, read_mask_paths(prepared)
     photos = (
         compare_objects(
-            read_mask(item_path(run / stage / "masks", sample.id, ".png"), len(names)),
+            read_mask(mask_path(run / stage, sample.id), len(names)),
             read_mask(truths[sample.id], len(names)),
             len(names),
         )

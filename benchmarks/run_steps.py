@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.demo_run import run
 from benchmarks.measure import Row
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.data.demo.scenes import make_demo_data
 
 PHOTOS, SIDE = 96, 500

@@ -19,7 +19,7 @@ import torch
 from typer.testing import Result
 
 from small_runs import cut_off, invoke, read_table, write_photos, write_recipe, write_table
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.seam.objective import SeamObjective
 from tag2mask.training import loop as fit_module
 

@@ -41,7 +41,7 @@ from benchmarks.rows import BENCHMARKS
 from benchmarks.train_steps import inputs, published_behavior_net
 
 from tag2mask.artifacts import sub_folders
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.index import read_index, read_mask_rows
 from tag2mask.data.masks import read_mask

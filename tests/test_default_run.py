@@ -9,7 +9,7 @@ import pytest
 from benchmarks.default_run import WHOLE, main
 
 from small_runs import write_photos
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 
 NETWORKS = {
     "train-cam",

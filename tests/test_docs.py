@@ -28,7 +28,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     WalkedMaps,
 )
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.cli import app as cli
 from tag2mask.pipeline import run as pipeline
 from tag2mask.recipe.loading import load_recipe, shipped_recipes

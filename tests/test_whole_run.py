@@ -19,7 +19,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     ReportPage,
 )
-from tag2mask.artifacts.run_steps import STEP_NAMES
+from tag2mask.artifacts.step_table import STEP_NAMES
 from tag2mask.classes import IGNORE
 from tag2mask.data.masks import read_mask
 from tag2mask.pipeline import run as pipeline

@@ -33,10 +33,9 @@ import numpy as np
 from benchmarks.experiments.row_log import Row, append_row, origin, read_rows
 from benchmarks.object_scores import score_run
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
-from tag2mask.artifacts.items import item_path
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
-from tag2mask.data.masks import read_mask, write_mask
+from tag2mask.data.masks import mask_path, read_mask, write_mask
 from tag2mask.errors import Tag2MaskError
 from tag2mask.files.atomic import link_or_copy, write_text
 from tag2mask.metrics.confusion import Confusion
@@ -139,7 +138,7 @@ def scores(run: Path) -> dict[str, Any]:
     names, truths = read_classes(prepared).names, read_mask_paths(prepared)
     train, confusion = read_index(prepared, "train"), Confusion.empty(len(names))
     for sample in read_index(prepared, "val"):
-        made = item_path(run / PseudoMaskFolder.step / "masks", sample.id, ".png")
+        made = mask_path(run / PseudoMaskFolder.step, sample.id)
         truth = read_mask(truths[sample.id], len(names))
         confusion.add(truth, read_mask(made, len(names)))
     objects = score_run(run, PseudoMaskFolder.step)

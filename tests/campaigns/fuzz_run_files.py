@@ -34,7 +34,7 @@ from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.threshold_sources import BackgroundThreshold
 from tag2mask.pipeline.status import status
 from tag2mask.recipe.loading import dump_recipe, load_recipe
-from tag2mask.recipe.masks import PseudoMasks, Walk
+from tag2mask.recipe.maps_to_masks import PseudoMasks, Walk
 from tag2mask.recipe.sections import Evaluate, Report
 from tag2mask.report.model_card import scores_of
 from tag2mask.report.page import Page, render

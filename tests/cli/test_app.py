@@ -27,8 +27,8 @@ from tag2mask.artifacts.handles import (
     PreparedData,
     SegmenterModel,
 )
-from tag2mask.artifacts.run_steps import STEP_NAMES
 from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.artifacts.step_table import STEP_NAMES
 from tag2mask.cli import app as cli
 from tag2mask.cli import steps as cli_steps
 from tag2mask.data.index import Sample, write_index, write_source

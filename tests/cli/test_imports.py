@@ -14,7 +14,7 @@ from scenes import OneRank, discs
 
 from onnx_file import write_network
 from small_runs import environment, prepared, write_photos
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
 HEAVY = (

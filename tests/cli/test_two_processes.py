@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from small_runs import invoke, write_photos, write_recipe
-from tag2mask.artifacts.run_steps import STEP_NAMES
+from tag2mask.artifacts.step_table import STEP_NAMES
 from tag2mask.files import lock
 
 HOLD = """

@@ -18,7 +18,7 @@ from tag2mask.maps.background_threshold import (
     with_background,
 )
 from tag2mask.metrics.threshold_curve import ThresholdCurve, max_and_argmax
-from tag2mask.recipe.masks import AffinityLabeling
+from tag2mask.recipe.maps_to_masks import AffinityLabeling
 
 pytestmark = pytest.mark.smoke
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from small_runs import invoke, prepared, recipe, write_photos, write_recipe
 from tag2mask.artifacts.handles import MASKS_MADE_BY, Evaluation, SegmenterModel, section_name
-from tag2mask.artifacts.run_steps import RUN_STEPS
+from tag2mask.artifacts.step_table import RUN_STEPS
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.prepare.listing import list_data

@@ -31,8 +31,8 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.artifacts.identity import folder_status
-from tag2mask.artifacts.run_steps import MODELS, STEPS
 from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.artifacts.step_table import MODELS, STEPS
 from tag2mask.data.inventory import Inventory, InventoryEntry
 from tag2mask.data.prepare import listing as data_listing
 from tag2mask.data.prepare.listing import list_data

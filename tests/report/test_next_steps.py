@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tag2mask.artifacts.manifest import Manifest
-from tag2mask.artifacts.run_steps import REPORTED_STEPS
+from tag2mask.artifacts.step_table import REPORTED_STEPS
 from tag2mask.evaluation.records import (
     ClassRates,
     ClassTagScores,

@@ -21,7 +21,7 @@ from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.recipe.crf import Crf
-from tag2mask.recipe.masks import AffinityLabeling
+from tag2mask.recipe.maps_to_masks import AffinityLabeling
 from tag2mask.steps import affinity_labels as stage
 from tag2mask.steps.affinity_labels import affinity_labels
 

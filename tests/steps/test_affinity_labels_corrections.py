@@ -14,7 +14,7 @@ from tag2mask.data.corrections.folder import copy_corrections
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.masks import read_mask
 from tag2mask.recipe.crf import Crf
-from tag2mask.recipe.masks import AffinityLabeling
+from tag2mask.recipe.maps_to_masks import AffinityLabeling
 from tag2mask.steps.affinity_labels import affinity_labels
 
 

@@ -20,7 +20,7 @@ from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.bootstrap import ResampledTallies, percentile_interval
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.steps.evaluate import _doubtful_tags, evaluate, format_table
 from tag2mask.steps.pseudo_masks import pseudo_masks

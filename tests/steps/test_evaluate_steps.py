@@ -27,16 +27,15 @@ from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.evaluation.evidence import photo_qualities
-from tag2mask.evaluation.records import PointScores, SplitScores, crf_mask_path, read_scores
+from tag2mask.evaluation.records import PointScores, SplitScores, read_scores
 from tag2mask.maps.background_threshold import alpha_from_threshold, derived_alpha, with_background
 from tag2mask.maps.cam_map import CamMap, read_map
-from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.maps.mapped_photos import MappedPhotos
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.crf import ComparedCrf, MaskCrf
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.steps.evaluate import evaluate, format_table
-from tag2mask.steps.photo_loops.crf_masks import CrfMasks
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
 FOUR = Evaluate(thresholds=(0.1, 0.3, 0.5, 0.7))
@@ -310,24 +309,6 @@ def test_without_a_walk_the_crf_follows_the_maps(scene, one_rank) -> None:
     assert [row.name for row in splits(evaluation)[0].stages] == ["CAM", "CAM + CRF"]
     assert splits(evaluation)[0].stages[1].used.miou == splits(evaluation)[0].masks.miou
     assert not (evaluation.path / "crf").exists()
-
-
-def test_another_threshold_makes_every_crf_mask_again(scene, one_rank) -> None:
-    photographed(scene)
-    photos = mapped_photos(scene.data, drawn_by(scene, "plain", name="cam"))
-    samples = photos.splits["train"]
-    colors, settings = ((0, 0, 0),) * 4, replace(PUBLISHED_CRF, iterations=1)
-
-    def made(threshold: float, folder: Path) -> list[bytes]:
-        coverage = {"masks": str(threshold)}
-        with step_folder(Evaluation, folder, section={}, coverage=coverage) as step:
-            CrfMasks(photos, colors, settings, threshold).make(step, samples, one_rank)
-            step.finish()
-        return [crf_mask_path(folder, sample.id).read_bytes() for sample in samples]
-
-    both, alone = scene.root / "both", scene.root / "alone"
-    first = made(0.7, both)
-    assert made(0.1, both) == made(0.1, alone) != first
 
 
 def test_the_crf_follows_the_last_maps_before_the_walk(scene, seam, one_rank) -> None:

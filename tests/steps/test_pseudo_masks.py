@@ -28,7 +28,7 @@ from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.maps.threshold_sources import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.recipe.crf import MaskCrf
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.report.overlays import mask_overlay
 from tag2mask.steps.evaluate import evaluate

@@ -11,7 +11,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import copy_corrections
 from tag2mask.data.corrections.writing import open_corrections
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.steps import threshold_choice
 from tag2mask.steps.evaluate import evaluate

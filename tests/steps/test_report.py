@@ -24,7 +24,7 @@ from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
 from tag2mask.files.atomic import write_text
 from tag2mask.files.json_file import read_json, write_json
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.recipe.sections import Evaluate, Report
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tag2mask.artifacts.handles import PreparedData, ReportPage
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.data.inventory import Inventory, InventoryEntry
 from tag2mask.data.splits import Split
 from tag2mask.errors import Tag2MaskError

@@ -23,7 +23,7 @@ from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.maps.threshold_sources import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.recipe.masks import PseudoMasks, Tune, Walk
+from tag2mask.recipe.maps_to_masks import PseudoMasks, Tune, Walk
 from tag2mask.steps.pseudo_masks import pseudo_masks
 from tag2mask.steps.tune import tune
 from tag2mask.steps.tuning_result import read_tuning, recipe_values

@@ -22,7 +22,7 @@ from tag2mask.errors import DataError, RunFolderError, WeightsError
 from tag2mask.files.json_file import read_json, write_json
 from tag2mask.maps.background_threshold import against_background, with_background
 from tag2mask.maps.cam_map import read_map, write_map
-from tag2mask.recipe.masks import PseudoMasks, Walk
+from tag2mask.recipe.maps_to_masks import PseudoMasks, Walk
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.runtime.session import Runtime
 from tag2mask.steps import walk as stage

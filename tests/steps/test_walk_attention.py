@@ -28,7 +28,7 @@ from tag2mask.maps.background_threshold import against_background
 from tag2mask.maps.cam_map import read_map
 from tag2mask.pipeline.estimates import estimate
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.recipe.masks import PseudoMasks, Tune, Walk
+from tag2mask.recipe.maps_to_masks import PseudoMasks, Tune, Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, load_backbone, save_seam
 from tag2mask.steps.tune import tune

@@ -42,11 +42,10 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     SegmenterModel,
 )
-from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.index import Sample, read_classes, read_index
-from tag2mask.data.masks import write_mask
+from tag2mask.data.masks import mask_path, write_mask
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.data.splits import SPLITS
 from tag2mask.files.digests import file_digest
@@ -232,7 +231,7 @@ def write_corrected(
 
     def one(place: tuple[Sample, str]) -> tuple[str, int, int]:
         sample, split = place
-        file = item_path(masks.path / "masks", sample.id, ".png")
+        file = mask_path(masks.path, sample.id)
         if not file.is_file():  # skipped by an earlier step
             return sample.id, 0, 0
         mask = new = read_sample_mask(sample, file, len(classes))
@@ -240,12 +239,12 @@ def write_corrected(
             found = labeler(read_photo(sample), sample.size, sample.tags)
             assert found.confidence is not None
             new = correct(mask, found.labels, found.confidence.astype(np.float32), flat, least)
-        write_mask(item_path(step.path / "masks", sample.id, ".png"), new, classes.colors)
+        write_mask(mask_path(step.path, sample.id), new, classes.colors)
         return sample.id, int((new != mask).sum()), mask.size if split == "train" else 0
 
     changed = pixels = 0
     for photo, different, size in ordered_map(one, samples, labeler.segmenter.caller_threads):
-        path = item_path(step.path / "masks", photo, ".png")
+        path = mask_path(step.path, photo)
         if path.is_file():
             step.journal.record(photo, MADE_BY, file_digest(path))
         changed, pixels = changed + different, pixels + size

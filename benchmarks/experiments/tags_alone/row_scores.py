@@ -11,12 +11,11 @@ import numpy as np
 from tag2mask.ablation.resampled import trial_resampled
 from tag2mask.ablation.scores import Resampled
 from tag2mask.artifacts.handles import Evaluation, PreparedData
-from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.manifest import MANIFEST
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import read_classes, read_index
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import mask_path, read_mask
 from tag2mask.data.splits import Split
 from tag2mask.evaluation.records import (
     NO_THRESHOLD,
@@ -71,7 +70,7 @@ def labeled_share(run: Path, split: Split) -> float | None:
     folder, classes = mask_folder(run), len(read_classes(prepared))
     labeled = pixels = 0
     for sample in read_index(prepared, split):
-        path = item_path(folder, sample.id, ".png")
+        path = mask_path(folder, sample.id)
         if path.is_file():
             mask = read_mask(path, classes)
             labeled += int(np.count_nonzero(mask != IGNORE))
@@ -80,10 +79,10 @@ def labeled_share(run: Path, split: Split) -> float | None:
 
 
 def mask_folder(run: Path) -> Path:
-    """Return the folder of the masks that a run's evaluation scored."""
+    """Return the step folder whose masks a run's evaluation scored."""
     read = Evaluation.open(run / Evaluation.step).manifest.coverage["masks"].path
     assert read is not None
-    return run / Evaluation.step / read / "masks"
+    return run / Evaluation.step / read
 
 
 def gains(run: Path, base: Path, names: Mapping[Split, str]) -> Scores:

@@ -41,7 +41,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
 )
 from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.data.splits import Split
 from tag2mask.errors import Tag2MaskError
 

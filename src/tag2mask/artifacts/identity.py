@@ -36,8 +36,8 @@ from tag2mask.artifacts.manifest import (
     read_identity,
 )
 from tag2mask.artifacts.module_source import source_inputs
-from tag2mask.artifacts.run_steps import STEPS
 from tag2mask.artifacts.section_values import deciding_values, own_modules, plain_values
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.artifacts.sub_folders import SUB_FOLDERS
 from tag2mask.errors import RunFolderError
 from tag2mask.files.digests import digest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tag2mask.artifacts.handles import Evaluation, PreparedData, ReportPage
-from tag2mask.artifacts.run_steps import STEP_NAMES
+from tag2mask.artifacts.step_table import STEP_NAMES
 from tag2mask.cli.options import (
     AllowModules,
     Compare,

@@ -39,9 +39,26 @@ _HOW_TO_WRITE = (
 )
 
 
+CRF_MASKS = "crf"
+"""Folder of the masks that ``evaluate`` makes by a dense CRF, for comparison."""
+
+
 def mask_path(folder: Path, photo_id: str) -> Path:
-    """Return the path of a photo's mask in a folder of ``pseudo-masks`` or ``predict``."""
+    """Return the path of a photo's mask in the folder of ``pseudo-masks`` or ``predict``.
+
+    Raises:
+        RunFolderError: the id leads out of the folder.
+    """
     return item_path(folder / "masks", photo_id, ".png")
+
+
+def crf_mask_path(folder: Path, photo_id: str) -> Path:
+    """Return the path of a photo's mask after a dense CRF in the folder of ``evaluate``.
+
+    Raises:
+        RunFolderError: the id leads out of the folder.
+    """
+    return item_path(folder / CRF_MASKS, photo_id, ".png")
 
 
 def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:

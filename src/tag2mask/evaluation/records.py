@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tag2mask.artifacts.handles import Evaluation
-from tag2mask.artifacts.items import item_path
 from tag2mask.errors import RunFolderError
 from tag2mask.files.json_file import read_json
 
@@ -30,8 +28,6 @@ WALK, CRF = "walk", "CRF"
 """Names of the steps that refine maps: random walk and dense CRF."""
 OWN_THRESHOLDS = "class thresholds"
 """Name of background thresholds of single classes."""
-CRF_MASKS = "crf"
-"""Folder of the masks that the evaluation makes by a dense CRF."""
 GIVEN = "given masks"
 """Name of the stage of masks that a run was given."""
 SEGMENTER = "segmenter"
@@ -53,11 +49,6 @@ ShareInterval = tuple[Share, Share]
 """An `Interval` of `tag2mask.metrics.bootstrap`, of a share, checked when it is read."""
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
-
-
-def crf_mask_path(folder: Path, photo_id: str) -> Path:
-    """Return the path of a photo's mask after a dense CRF in an ``evaluate`` folder."""
-    return item_path(folder / CRF_MASKS, photo_id, ".png")
 
 
 @dataclass(frozen=True)

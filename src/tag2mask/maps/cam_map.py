@@ -31,7 +31,11 @@ _SMALL_BYTES = 1 << 16
 
 
 def map_path(folder: Path, photo_id: str) -> Path:
-    """Return the path of a photo's maps in a folder of ``infer-cam`` or ``walk``."""
+    """Return the path of a photo's maps in the folder of ``infer-cam`` or ``walk``.
+
+    Raises:
+        RunFolderError: the id leads out of the folder.
+    """
     return item_path(folder / "maps", photo_id, MAP_SUFFIX)
 
 

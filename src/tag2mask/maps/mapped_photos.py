@@ -66,9 +66,11 @@ class PreparedPhotos:
 
 @dataclass(frozen=True)
 class MappedPhotos(PreparedPhotos):
-    """Photos with maps: ``splits`` are those that have maps, ``folder`` is that of the maps.
+    """Photos with maps.
 
     Attributes:
+        splits: those that have maps.
+        folder: of the step that made the maps.
         made_by: name of the step that made the maps.
         tag_source: which classes have maps: ``known``, ``known or predicted``, ``predicted``.
     """

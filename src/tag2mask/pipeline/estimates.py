@@ -27,7 +27,7 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
     WalkedMaps,
 )
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.errors import DataError
 from tag2mask.pipeline.cost_model import (
     ATTENTION_BYTES,

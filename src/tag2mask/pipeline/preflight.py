@@ -15,7 +15,7 @@ from tag2mask.artifacts.handles import (
     ReportPage,
     SegmenterModel,
 )
-from tag2mask.artifacts.run_steps import MODELS, RUN_STEPS, STEPS
+from tag2mask.artifacts.step_table import MODELS, RUN_STEPS, STEPS
 from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.pipeline.status import (
     StepStatus,

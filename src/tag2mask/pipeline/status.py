@@ -21,7 +21,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import FolderStatus, folder_status
 from tag2mask.artifacts.manifest import Manifest, read_identity
-from tag2mask.artifacts.run_steps import MODELS, RUN_STEPS, STEP_NAMES, STEPS, RunStep
+from tag2mask.artifacts.step_table import MODELS, RUN_STEPS, STEP_NAMES, STEPS, RunStep
 from tag2mask.errors import DataError, RunFolderError, nearest_hint
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.loading import RECIPE, RECIPE_HEAD, load_recipe

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tag2mask.artifacts.deletion import recorded_seconds
 from tag2mask.artifacts.handles import CamModel, Handle, PreparedData, SegmenterModel, section_name
 from tag2mask.artifacts.placement import check_start_outside
-from tag2mask.artifacts.run_steps import STEPS
+from tag2mask.artifacts.step_table import STEPS
 from tag2mask.errors import DataChangedError
 from tag2mask.pipeline.corrections import few_masks_warning
 from tag2mask.recipe.schema import Recipe

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import model_validator
 
 from tag2mask.recipe.fields import Section
-from tag2mask.recipe.masks import AffinityLabeling, PseudoMasks, Tune, Walk
+from tag2mask.recipe.maps_to_masks import AffinityLabeling, PseudoMasks, Tune, Walk
 from tag2mask.recipe.sections import Evaluate, InferCam, Predict, Prepare, Report, RuntimeSettings
 from tag2mask.recipe.train_segmenter import CAM_WEIGHTS, SegmentationNetwork, TrainSegmenter
 from tag2mask.recipe.training import BackboneSettings, TrainAffinity, TrainCam

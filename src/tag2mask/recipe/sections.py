@@ -1,10 +1,10 @@
-"""Sections of a recipe: every setting of a step, with its default and its range.
+"""Sections of a recipe that have no module of their own.
+
+They are those of the steps ``prepare``, ``infer-cam``, ``predict``, ``evaluate`` and ``report``,
+and ``runtime``.
 
 Sections are frozen and refuse unknown keys. In those with ``behavior``, ``published`` reproduces
-the authors' code including its deviations from the paper, and ``default`` corrects them. The
-sections of the dense CRF are in `tag2mask.recipe.crf`, those of the steps from maps to masks in
-`tag2mask.recipe.masks`, and those of the training steps in `tag2mask.recipe.training` and
-`tag2mask.recipe.train_segmenter`.
+the authors' code including its deviations from the paper, and ``default`` corrects them.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from tag2mask.artifacts.handles import (
     section_name,
 )
 from tag2mask.artifacts.manifest import Manifest, read_identity
-from tag2mask.artifacts.run_steps import MODELS, REPORTED_STEPS
+from tag2mask.artifacts.step_table import MODELS, REPORTED_STEPS
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import (
     CORRECTIONS,

@@ -62,7 +62,7 @@ class ReviewFolder:
         classes: the foreground classes.
         photos: in the order of the index, training photos first.
         masks: folders of masks by name; the first that has a photo's mask is shown first.
-        maps: the step's folder with the maps behind the pseudo masks; None: there is none.
+        maps: folder of the step that made the maps of the pseudo masks; None: there is none.
         evaluation: its scores; None: not evaluated yet.
         stamps: fingerprint of each step's folder that is shown.
     """

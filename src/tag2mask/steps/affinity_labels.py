@@ -30,7 +30,7 @@ from tag2mask.files.digests import digest
 from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.maps.threshold_sources import BackgroundThreshold, corrected_masks
-from tag2mask.recipe.masks import AffinityLabeling
+from tag2mask.recipe.maps_to_masks import AffinityLabeling
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map

@@ -36,18 +36,14 @@ from tag2mask.data.index import (
     read_classes,
     read_mask_paths,
 )
+from tag2mask.data.masks import CRF_MASKS
 from tag2mask.errors import DataError
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import SplitCounts
 from tag2mask.evaluation.evidence import photo_qualities
 from tag2mask.evaluation.left_out import left_out_ids
 from tag2mask.evaluation.photo_rows import PhotoRows
-from tag2mask.evaluation.records import (
-    CRF_MASKS,
-    PHOTOS,
-    SCORES,
-    EvaluationScores,
-)
+from tag2mask.evaluation.records import PHOTOS, SCORES, EvaluationScores
 from tag2mask.evaluation.records import read_scores as read_scores
 from tag2mask.evaluation.split_scores import split_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf

@@ -77,7 +77,10 @@ def infer_cam(
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model or other settings.
     """
-    files = partial(_files, out)
+
+    def files(photo_id: str) -> tuple[Path]:
+        return (map_path(out, photo_id),)
+
     with step_folder(
         CamMaps,
         out,
@@ -324,7 +327,3 @@ def _chunks(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
         pixels += height * width
     if chunk:
         yield chunk
-
-
-def _files(folder: Path, photo_id: str) -> tuple[Path]:
-    return (map_path(folder, photo_id),)

@@ -32,7 +32,7 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import IGNORE, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.index import Sample, read_classes
-from tag2mask.data.masks import write_confidence, write_mask
+from tag2mask.data.masks import mask_path, write_confidence, write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import write_text
@@ -40,7 +40,7 @@ from tag2mask.maps.background_threshold import derived_alpha, labels_from_scores
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.maps.threshold_sources import CALIBRATED_ON, BackgroundThreshold
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.report.overlays import write_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
@@ -57,8 +57,8 @@ from tag2mask.steps.threshold_choice import (
 )
 
 CALIBRATION_PHOTOS = "calibration_photos.txt"
-_MASKS, _CONFIDENCE, _OVERLAYS = "masks", "confidence", "overlays"
-"""Folders of the files of photos."""
+_CONFIDENCE, _OVERLAYS = "confidence", "overlays"
+"""Folders of the files of photos beside their masks."""
 
 
 def pseudo_masks(
@@ -154,15 +154,15 @@ def _empty_metrics(
 def _files(out: Path, section: PseudoMasks, photo_id: str) -> tuple[Path, ...]:
     """Return the paths of a photo's mask and of the other files that the section asks for."""
     wanted = {
-        _MASKS: (True, ".png"),
         _CONFIDENCE: (section.confidence, ".png"),
         _OVERLAYS: (section.overlays, ".jpg"),
     }
-    return tuple(
+    others = [
         item_path(out / folder, photo_id, suffix)
         for folder, (asked, suffix) in wanted.items()
         if asked
-    )
+    ]
+    return (mask_path(out, photo_id), *others)
 
 
 class _PseudoMaskMaker:
@@ -211,9 +211,8 @@ class _PseudoMaskMaker:
         labels, confidence = self._labels(cam_map, scores, marginals)
         if self.section.unsure_below is not None:
             labels[confidence < np.float32(self.section.unsure_below)] = IGNORE
-        mask_file, *_ = self.outputs.files(sample.id)
-        write_mask(mask_file, labels, self.colors)
         folder = self.outputs.step.path
+        write_mask(mask_path(folder, sample.id), labels, self.colors)
         if self.section.confidence:
             write_confidence(item_path(folder / _CONFIDENCE, sample.id, ".png"), confidence)
         if photo is not None and self.section.overlays:

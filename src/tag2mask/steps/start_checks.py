@@ -24,7 +24,7 @@ from tag2mask.artifacts.handles import (
 from tag2mask.data.inventory import Inventory
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError, RecipeError, in_section
-from tag2mask.recipe.masks import ThresholdChoice
+from tag2mask.recipe.maps_to_masks import ThresholdChoice
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.recipe.training import TrainAffinity, TrainCam

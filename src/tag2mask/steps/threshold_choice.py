@@ -26,7 +26,7 @@ from tag2mask.maps.threshold_sources import (
     corrected_masks,
     estimated_threshold,
 )
-from tag2mask.recipe.masks import PseudoMasks, ThresholdChoice
+from tag2mask.recipe.maps_to_masks import PseudoMasks, ThresholdChoice
 from tag2mask.runtime.session import Runtime
 
 BACKGROUND = "background.json"

@@ -45,7 +45,7 @@ from tag2mask.maps.threshold_sources import (
 )
 from tag2mask.metrics.confusion import Float64
 from tag2mask.metrics.threshold_curve import Float32
-from tag2mask.recipe.masks import PseudoMasks, Tune, Walk
+from tag2mask.recipe.maps_to_masks import PseudoMasks, Tune, Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 from tag2mask.steps.threshold_choice import calibration_inputs, choose_background_threshold

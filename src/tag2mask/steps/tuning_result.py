@@ -15,7 +15,7 @@ from tag2mask.artifacts.manifest import read_record
 from tag2mask.files.atomic import write_text
 from tag2mask.files.json_file import write_json
 from tag2mask.metrics.confusion import Float64
-from tag2mask.recipe.masks import Walk
+from tag2mask.recipe.maps_to_masks import Walk
 from tag2mask.text.csv_text import csv_text
 
 TUNED = "tuned.json"

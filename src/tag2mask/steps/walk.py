@@ -42,7 +42,7 @@ from tag2mask.maps.threshold_sources import WALKED_THRESHOLD
 from tag2mask.nn.backbones.attention import check_attention
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
-from tag2mask.recipe.masks import Walk
+from tag2mask.recipe.maps_to_masks import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import SMALL_PIXELS
@@ -88,7 +88,10 @@ def walk(
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model, other maps or settings.
     """
-    files = partial(_files, out)
+
+    def files(photo_id: str) -> tuple[Path]:
+        return (map_path(out, photo_id),)
+
     with step_folder(
         WalkedMaps,
         out,
@@ -200,7 +203,7 @@ class _Walker:
         self.inference = inference
         self.section = section
         self.alpha = alpha
-        self.outputs = PhotoOutputs(step, partial(_files, step.path), self._key)
+        self.outputs = PhotoOutputs(step, lambda id: (map_path(step.path, id),), self._key)
 
     def write(
         self, samples: Sequence[Sample], bar: ProgressBar
@@ -229,7 +232,7 @@ class _Walker:
             photo = read_photo(sample) if cam_map.tags else None
         except DataError as error:
             return error
-        (path,) = self.outputs.files(sample.id)
+        path = map_path(self.outputs.step.path, sample.id)
         write_map(path, self._walked(cam_map, photo), dtype=self.section.map_dtype)
         return None
 
@@ -244,7 +247,3 @@ class _Walker:
             )
             scores = np.clip(against_background(found.from_grid(walked, grid)), 0, 1)
         return CamMap(cam_map.id, cam_map.tags, scores, cam_map.size, cam_map.probabilities)
-
-
-def _files(folder: Path, photo_id: str) -> tuple[Path]:
-    return (map_path(folder, photo_id),)

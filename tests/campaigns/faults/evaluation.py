@@ -37,7 +37,7 @@ FAULTS = [
         "the threshold is not in the key",
         'f"{self.threshold:g} {sample.stamp}',
         'f"{sample.stamp}',
-        (f"{STEPS}::test_another_threshold_makes_every_crf_mask_again",),
+        ("steps/photo_loops/test_crf_masks.py",),
     ),
     Fault(
         "steps.photo_loops.crf_masks.CrfMasks._write_one",

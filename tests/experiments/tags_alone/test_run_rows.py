@@ -21,7 +21,7 @@ from benchmarks.experiments.tags_alone.run_rows import Runs, StepFailedError
 from voc_folder import write_voc_folder
 
 from small_runs import SMALL
-from tag2mask.artifacts.run_steps import STEP_NAMES
+from tag2mask.artifacts.step_table import STEP_NAMES
 from tag2mask.files.json_file import read_json
 from tag2mask.maps.cam_map import read_map
 from tag2mask.recipe.loading import load_recipe

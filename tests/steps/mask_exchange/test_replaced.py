@@ -10,7 +10,7 @@ from small_runs import NAMES, one_rank, recipe
 from tag2mask.artifacts.handles import MASKS_MADE_BY
 from tag2mask.classes import ClassSet
 from tag2mask.errors import ProblemsError
-from tag2mask.recipe.masks import PseudoMasks
+from tag2mask.recipe.maps_to_masks import PseudoMasks
 from tag2mask.report.model_card_text import imported_masks_text
 from tag2mask.steps.mask_exchange.importing import ImportOptions, import_masks
 from tag2mask.steps.mask_exchange.readers import find_mask_files

@@ -10,7 +10,7 @@ import timm
 import torch
 
 from tag2mask.artifacts.handles import AffinityModel, CamModel, Handle, SegmenterModel, section_name
-from tag2mask.artifacts.run_steps import MODELS
+from tag2mask.artifacts.step_table import MODELS
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.recipe.loading import recipe_from
 from tag2mask.recipe.schema import Recipe

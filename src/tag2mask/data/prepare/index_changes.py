@@ -20,11 +20,11 @@ from tag2mask.errors import DataError, RunFolderError
 Samples = dict[Split, list[Sample]]
 """The photos of each split."""
 
-COPIED = (
-    "with another time and the same size in bytes (copies made with `cp -p` or `rsync -a` keep the "
-    "time)"
+_OTHER_TIME = (
+    "with another modification time and the same size in bytes (copies made with `cp -p` or "
+    "`rsync -a` keep the time)"
 )
-"""Said of photos that may be the same: checksums would take reading every photo as a whole."""
+"""Of photos that may be unchanged copies. Only a checksum could tell, and would read every file."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def index_changes(
         "added": sum(id not in old for id in new),
         "removed": sum(id not in new for id in old),
         "replaced": sum(_bytes_of(a) != _bytes_of(b) for (_, a), (_, b) in both),
-        COPIED: sum(a.stamp != b.stamp and _bytes_of(a) == _bytes_of(b) for (_, a), (_, b) in both),
+        _OTHER_TIME: sum(
+            a.stamp != b.stamp and _bytes_of(a) == _bytes_of(b) for (_, a), (_, b) in both
+        ),
         "with other tags": sum(
             tag_names(before.class_names, a) != tag_names(class_names, b) for (_, a), (_, b) in both
         ),

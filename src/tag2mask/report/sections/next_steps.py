@@ -18,7 +18,7 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
     section_name,
 )
-from tag2mask.artifacts.run_steps import REPORTED_STEPS
+from tag2mask.artifacts.step_table import REPORTED_STEPS
 from tag2mask.evaluation.records import EvaluationScores, SplitScores
 from tag2mask.evaluation.wording import mask_name, percent, with_unit
 from tag2mask.report.page import Advice, Block, Note, PageSection

@@ -20,11 +20,11 @@ from tag2mask.artifacts.handles import (
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample, read_index
-from tag2mask.data.masks import mask_path, read_mask
+from tag2mask.data.masks import crf_mask_path, mask_path, read_mask
 from tag2mask.data.splits import SPLITS
 from tag2mask.errors import DataError
 from tag2mask.evaluation.photo_rows import Place
-from tag2mask.evaluation.records import SEGMENTER, crf_mask_path, maps_name
+from tag2mask.evaluation.records import SEGMENTER, maps_name
 from tag2mask.evaluation.wording import mask_name, with_unit
 from tag2mask.maps.cam_map import map_path, read_map
 from tag2mask.report.overlays import fitted, heat_layer, mask_layer

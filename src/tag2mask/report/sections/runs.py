@@ -17,7 +17,7 @@ from tag2mask.artifacts.handles import (
     Handle,
     PseudoMaskFolder,
 )
-from tag2mask.artifacts.run_steps import MODELS, REPORTED_STEPS
+from tag2mask.artifacts.step_table import MODELS, REPORTED_STEPS
 from tag2mask.recipe.loading import RECIPE
 from tag2mask.report.page import (
     Block,

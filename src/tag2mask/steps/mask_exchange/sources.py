@@ -20,7 +20,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.journal import recorded_items
 from tag2mask.artifacts.manifest import Manifest, read_identity
-from tag2mask.artifacts.run_steps import STEP_NAMES
+from tag2mask.artifacts.step_table import STEP_NAMES
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections

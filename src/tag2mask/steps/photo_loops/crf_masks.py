@@ -18,9 +18,8 @@ from tag2mask.artifacts.step_folder import Step
 from tag2mask.classes import BACKGROUND, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.index import Sample
-from tag2mask.data.masks import write_mask
+from tag2mask.data.masks import crf_mask_path, write_mask
 from tag2mask.data.photos import read_photo
-from tag2mask.evaluation.records import crf_mask_path
 from tag2mask.maps.background_threshold import derived_alpha, with_background
 from tag2mask.maps.mapped_photos import MappedPhotos
 from tag2mask.runtime.progress import ProgressBar

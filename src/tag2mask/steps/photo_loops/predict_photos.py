@@ -16,7 +16,7 @@ from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
-from tag2mask.data.masks import write_confidence, write_mask
+from tag2mask.data.masks import mask_path, write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.data.remote.downloads import Downloads, Fetched, downloads
 from tag2mask.data.remote.listing import GivenPhoto
@@ -36,8 +36,8 @@ from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, Written, is_large
 
 WAITING_BATCHES = 8
 """Number of batches of photos that may wait for others of their size."""
-_SUFFIXES = {"masks": ".png", "overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
-"""Suffix of the files in each subfolder of the step's folder."""
+_SUFFIXES = {"overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
+"""Suffix of the files in each subfolder of the step's folder, but for the masks."""
 
 
 def _file(out: Path, folder: str, photo_id: str) -> Path:
@@ -47,12 +47,12 @@ def _file(out: Path, folder: str, photo_id: str) -> Path:
 def photo_files(out: Path, section: Predict, photo_id: str) -> list[Path]:
     """Return the paths of a photo's mask and of the other files that the section asks for."""
     wanted = {
-        "masks": True,
         "overlays": section.overlays,
         "confidence": section.confidence,
         "probabilities": section.probabilities,
     }
-    return [_file(out, folder, photo_id) for folder in _SUFFIXES if wanted[folder]]
+    others = [_file(out, folder, photo_id) for folder in _SUFFIXES if wanted[folder]]
+    return [mask_path(out, photo_id), *others]
 
 
 class _ReadPhoto(NamedTuple):
@@ -242,14 +242,14 @@ class PhotoPredictor:
 
     def _write(self, photo: GivenPhoto, labeled: PhotoLabels, shown: Image.Image | None) -> None:
         path, colors = partial(_file, self.step.path), self.segmenter.classes.colors
-        write_mask(path("masks", photo.id), labeled.labels, colors)
+        mask = mask_path(self.step.path, photo.id)
+        write_mask(mask, labeled.labels, colors)
         if shown is not None:
             write_overlay(path("overlays", photo.id), shown, labeled.labels, colors)
         if labeled.confidence is not None and self.section.confidence:
             write_confidence(path("confidence", photo.id), labeled.confidence)
         if labeled.confidence is not None and self.decisions is not None:
-            time = time_of(path("masks", photo.id))
-            self.decisions.add(photo.id, time, labeled.labels, labeled.confidence)
+            self.decisions.add(photo.id, time_of(mask), labeled.labels, labeled.confidence)
         if labeled.probabilities is not None:
             with (
                 atomic_write(path("probabilities", photo.id), durable=False) as temporary,

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import typer.main
 
 from tag2mask.artifacts.handles import MODEL_FILE, ReportPage, section_name
-from tag2mask.artifacts.run_steps import MODELS, REPORTED_STEPS, RUN_STEPS, STEP_NAMES, STEPS
+from tag2mask.artifacts.step_table import MODELS, REPORTED_STEPS, RUN_STEPS, STEP_NAMES, STEPS
 from tag2mask.cli import app as cli
 from tag2mask.recipe.schema import Recipe
 

@@ -1,4 +1,4 @@
-"""The one table of the steps of ``tag2mask run``, in order."""
+"""The table of the steps of ``tag2mask run``, in order."""
 
 from __future__ import annotations
 
