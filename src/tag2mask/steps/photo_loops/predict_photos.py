@@ -37,7 +37,7 @@ from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, Written, is_large
 WAITING_BATCHES = 8
 """Number of batches of photos that may wait for others of their size."""
 _SUFFIXES = {"overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
-"""Suffix of the files in each subfolder of the step's folder, but for the masks."""
+"""Suffix of the files in each subfolder of the step's folder, except the masks."""
 
 
 def _file(out: Path, folder: str, photo_id: str) -> Path:
