@@ -37,7 +37,7 @@ FAULTS = [
         "the threshold is not in the key",
         'f"{self.threshold:g} {sample.stamp}',
         'f"{sample.stamp}',
-        ("steps/photo_loops/test_crf_masks.py",),
+        ("steps/photo_loops/test_crf_masks.py::test_another_threshold_makes_every_crf_mask_again",),
     ),
     Fault(
         "steps.photo_loops.crf_masks.CrfMasks._write_one",
