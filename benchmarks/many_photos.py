@@ -127,14 +127,11 @@ def open_maps(root: Path, count: int) -> Callable[[], object]:
     from functools import partial
 
     from tag2mask.artifacts.step_folder import step_folder
-    from tag2mask.maps.cam_map import map_path
-    from tag2mask.steps.photo_loops.per_photo import has_all_files, prepared_ids
+    from tag2mask.steps.photo_loops.per_photo import has_all_files, map_files, prepared_ids
 
     data = PreparedData.open(root / "run" / PreparedData.step)
     out = root / "run" / CamMaps.step
-    complete = has_all_files(
-        lambda photo_id: [map_path(out, photo_id)], partial(prepared_ids, data)
-    )
+    complete = has_all_files(partial(map_files, out), partial(prepared_ids, data))
 
     def look() -> None:
         with step_folder(

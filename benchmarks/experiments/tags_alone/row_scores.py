@@ -67,7 +67,9 @@ def labeled_share(run: Path, split: Split) -> float | None:
     Ignored pixels are left out of the masks' scores, so these are of fewer pixels.
     """
     prepared = run / PreparedData.step
-    folder, classes = mask_folder(run), len(read_classes(prepared))
+    scored = Evaluation.open(run / Evaluation.step).manifest.coverage["masks"].path
+    assert scored is not None
+    folder, classes = run / Evaluation.step / scored, len(read_classes(prepared))
     labeled = pixels = 0
     for sample in read_index(prepared, split):
         path = mask_path(folder, sample.id)
@@ -76,13 +78,6 @@ def labeled_share(run: Path, split: Split) -> float | None:
             labeled += int(np.count_nonzero(mask != IGNORE))
             pixels += mask.size
     return _percent(labeled / pixels) if pixels else None
-
-
-def mask_folder(run: Path) -> Path:
-    """Return the step folder whose masks a run's evaluation scored."""
-    read = Evaluation.open(run / Evaluation.step).manifest.coverage["masks"].path
-    assert read is not None
-    return run / Evaluation.step / read
 
 
 def gains(run: Path, base: Path, names: Mapping[Split, str]) -> Scores:

@@ -52,6 +52,15 @@ def mask_path(folder: Path, photo_id: str) -> Path:
     return item_path(folder / "masks", photo_id, ".png")
 
 
+def confidence_path(folder: Path, photo_id: str) -> Path:
+    """Return the path of a photo's confidence in the folder of ``pseudo-masks`` or ``predict``.
+
+    Raises:
+        RunFolderError: the id leads out of the folder.
+    """
+    return item_path(folder / "confidence", photo_id, ".png")
+
+
 def crf_mask_path(folder: Path, photo_id: str) -> Path:
     """Return the path of a photo's mask after a dense CRF in the folder of ``evaluate``.
 

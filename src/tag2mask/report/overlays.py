@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from tag2mask.artifacts.items import item_path
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.files.atomic import atomic_write
 
 RgbColor = tuple[int, int, int]
 OVERLAY_SIDE = 1600
 """Largest long side of an overlay in a file of its own, px."""
+OVERLAYS = "overlays"
+"""Folder of the overlays of a step."""
 
 _INFERNO = (
     0x000004,
@@ -113,6 +116,15 @@ def mask_layer(
 ) -> Image.Image:
     """Return what `mask_overlay` draws over a photo of ``size`` (width, height), of mode RGBA."""
     return _to_image(_rgba(*_paint(mask, size, colors)))
+
+
+def overlay_path(folder: Path, photo_id: str) -> Path:
+    """Return the path of a photo's overlay in the folder of ``pseudo-masks`` or ``predict``.
+
+    Raises:
+        RunFolderError: the id leads out of the folder.
+    """
+    return item_path(folder / OVERLAYS, photo_id, ".jpg")
 
 
 def write_overlay(

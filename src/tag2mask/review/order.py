@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tag2mask.artifacts.handles import Evaluation, PseudoMaskFolder
-from tag2mask.artifacts.items import item_path
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import confidence_path, read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.evidence import (
     NETWORK_QUALITY,
@@ -125,7 +124,7 @@ def _confidences(folder: ReviewFolder, photo: str) -> Iterator[float]:
     from tag2mask.formats.pixels.opening import load_pixels, opened_image
 
     for masks in folder.masks.values():
-        path = item_path(masks.with_name("confidence"), photo, ".png")
+        path = confidence_path(masks.parent, photo)
         if path.is_file():
             with opened_image(path, "confidence") as image:
                 load_pixels(image)

@@ -22,7 +22,7 @@ from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample, read_classes, read_samples
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.maps.cam_map import CamMap, map_path, read_map, write_map
+from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import map_shows_tags
 from tag2mask.nn.backbones.attention import check_attention
 from tag2mask.nn.inference_copy import inference_copy
@@ -35,7 +35,12 @@ from tag2mask.seam.multi_scale_inference import InferenceSettings, MultiScaleInf
 from tag2mask.seam.network import SeamNet
 from tag2mask.seam.tiled_maps import MapTiles
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
-from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
+from tag2mask.steps.photo_loops.per_photo import (
+    PhotoOutputs,
+    has_all_files,
+    map_files,
+    prepared_ids,
+)
 from tag2mask.steps.trainers.fitting_sizes import note_long_side
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
@@ -77,10 +82,7 @@ def infer_cam(
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model or other settings.
     """
-
-    def files(photo_id: str) -> tuple[Path]:
-        return (map_path(out, photo_id),)
-
+    files = partial(map_files, out)
     with step_folder(
         CamMaps,
         out,

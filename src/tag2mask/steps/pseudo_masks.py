@@ -27,12 +27,12 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     WalkedMaps,
 )
-from tag2mask.artifacts.items import item_path, skipped_lines
+from tag2mask.artifacts.items import skipped_lines
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import IGNORE, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.index import Sample, read_classes
-from tag2mask.data.masks import mask_path, write_confidence, write_mask
+from tag2mask.data.masks import confidence_path, mask_path, write_confidence, write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import write_text
@@ -41,7 +41,7 @@ from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.maps.threshold_sources import CALIBRATED_ON, BackgroundThreshold
 from tag2mask.recipe.maps_to_masks import PseudoMasks
-from tag2mask.report.overlays import write_overlay
+from tag2mask.report.overlays import OVERLAYS, overlay_path, write_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
@@ -57,8 +57,6 @@ from tag2mask.steps.threshold_choice import (
 )
 
 CALIBRATION_PHOTOS = "calibration_photos.txt"
-_CONFIDENCE, _OVERLAYS = "confidence", "overlays"
-"""Folders of the files of photos beside their masks."""
 
 
 def pseudo_masks(
@@ -104,7 +102,7 @@ def pseudo_masks(
         maker = _PseudoMaskMaker(photos, classes.colors, section, thresholds, step)
         maker.outputs.remove_missing({sample.id for sample in samples})
         if runtime.rank == 0 and not section.overlays:
-            shutil.rmtree(step.path / _OVERLAYS, ignore_errors=True)  # or they would get stale
+            shutil.rmtree(step.path / OVERLAYS, ignore_errors=True)  # or they would get stale
         computed, skipped = maker.outputs.write(
             samples, maker.write, runtime, skip_bad=section.skip_bad
         )
@@ -151,18 +149,14 @@ def _empty_metrics(
     )
 
 
-def _files(out: Path, section: PseudoMasks, photo_id: str) -> tuple[Path, ...]:
+def _files(out: Path, section: PseudoMasks, photo_id: str) -> list[Path]:
     """Return the paths of a photo's mask and of the other files that the section asks for."""
-    wanted = {
-        _CONFIDENCE: (section.confidence, ".png"),
-        _OVERLAYS: (section.overlays, ".jpg"),
-    }
-    others = [
-        item_path(out / folder, photo_id, suffix)
-        for folder, (asked, suffix) in wanted.items()
-        if asked
-    ]
-    return (mask_path(out, photo_id), *others)
+    files = [mask_path(out, photo_id)]
+    if section.confidence:
+        files.append(confidence_path(out, photo_id))
+    if section.overlays:
+        files.append(overlay_path(out, photo_id))
+    return files
 
 
 class _PseudoMaskMaker:
@@ -214,10 +208,9 @@ class _PseudoMaskMaker:
         folder = self.outputs.step.path
         write_mask(mask_path(folder, sample.id), labels, self.colors)
         if self.section.confidence:
-            write_confidence(item_path(folder / _CONFIDENCE, sample.id, ".png"), confidence)
+            write_confidence(confidence_path(folder, sample.id), confidence)
         if photo is not None and self.section.overlays:
-            path = item_path(folder / _OVERLAYS, sample.id, ".jpg")
-            write_overlay(path, photo, labels, self.colors)
+            write_overlay(overlay_path(folder, sample.id), photo, labels, self.colors)
         return sample, None
 
     def _alpha(self, cam_map: CamMap) -> float | list[float]:

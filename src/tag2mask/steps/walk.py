@@ -36,7 +36,7 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.maps.background_threshold import against_background, derived_alpha
-from tag2mask.maps.cam_map import CamMap, map_grid, map_path, write_map
+from tag2mask.maps.cam_map import CamMap, map_grid, write_map
 from tag2mask.maps.mapped_photos import MappedPhotos, map_shows_tags, mapped_photos
 from tag2mask.maps.threshold_sources import WALKED_THRESHOLD
 from tag2mask.nn.backbones.attention import check_attention
@@ -53,6 +53,7 @@ from tag2mask.steps.photo_loops.per_photo import (
     PhotoOutputs,
     has_all_files,
     is_large,
+    map_files,
     prepared_ids,
 )
 from tag2mask.steps.threshold_choice import kept_background_threshold
@@ -88,10 +89,7 @@ def walk(
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model, other maps or settings.
     """
-
-    def files(photo_id: str) -> tuple[Path]:
-        return (map_path(out, photo_id),)
-
+    files = partial(map_files, out)
     with step_folder(
         WalkedMaps,
         out,
@@ -203,7 +201,7 @@ class _Walker:
         self.inference = inference
         self.section = section
         self.alpha = alpha
-        self.outputs = PhotoOutputs(step, lambda id: (map_path(step.path, id),), self._key)
+        self.outputs = PhotoOutputs(step, partial(map_files, step.path), self._key)
 
     def write(
         self, samples: Sequence[Sample], bar: ProgressBar
@@ -232,7 +230,7 @@ class _Walker:
             photo = read_photo(sample) if cam_map.tags else None
         except DataError as error:
             return error
-        path = map_path(self.outputs.step.path, sample.id)
+        (path,) = self.outputs.files(sample.id)
         write_map(path, self._walked(cam_map, photo), dtype=self.section.map_dtype)
         return None
 

@@ -22,6 +22,7 @@ from tag2mask.data.index import read_samples
 from tag2mask.data.masks import mask_path
 from tag2mask.errors import DataError, ProblemsError, counted, or_skipped
 from tag2mask.files.digests import file_digest
+from tag2mask.maps.cam_map import map_path
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import OneProcess, Ranks, share_sub_folders
 
@@ -47,6 +48,11 @@ the reason why the photo can't be read."""
 def is_large(size: tuple[int, int]) -> bool:
     """Return whether a photo of this size (h, w) must be read alone."""
     return size[0] * size[1] > LARGE_PIXELS
+
+
+def map_files(folder: Path, photo_id: str) -> tuple[Path]:
+    """Return the files of a photo in the folder of a step that makes maps."""
+    return (map_path(folder, photo_id),)
 
 
 def files_exist(files: Callable[[str], Sequence[Path]], ids: Iterable[str]) -> bool:

@@ -16,14 +16,14 @@ from tag2mask.artifacts.items import item_path, skipped_lines
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
-from tag2mask.data.masks import mask_path, write_confidence, write_mask
+from tag2mask.data.masks import confidence_path, mask_path, write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.data.remote.downloads import Downloads, Fetched, downloads
 from tag2mask.data.remote.listing import GivenPhoto
 from tag2mask.errors import DataError
 from tag2mask.files.atomic import atomic_write
 from tag2mask.recipe.sections import Predict
-from tag2mask.report.overlays import OVERLAY_SIDE, fitted, write_overlay
+from tag2mask.report.overlays import OVERLAY_SIDE, fitted, overlay_path, write_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import grouped, ordered_map
@@ -36,23 +36,22 @@ from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, Written, is_large
 
 WAITING_BATCHES = 8
 """Number of batches of photos that may wait for others of their size."""
-_SUFFIXES = {"overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
-"""Suffix of the files in each subfolder of the step's folder, except the masks."""
 
 
-def _file(out: Path, folder: str, photo_id: str) -> Path:
-    return item_path(out / folder, photo_id, _SUFFIXES[folder])
+def _probabilities_path(out: Path, photo_id: str) -> Path:
+    return item_path(out / "probabilities", photo_id, ".npz")
 
 
 def photo_files(out: Path, section: Predict, photo_id: str) -> list[Path]:
     """Return the paths of a photo's mask and of the other files that the section asks for."""
-    wanted = {
-        "overlays": section.overlays,
-        "confidence": section.confidence,
-        "probabilities": section.probabilities,
-    }
-    others = [_file(out, folder, photo_id) for folder in _SUFFIXES if wanted[folder]]
-    return [mask_path(out, photo_id), *others]
+    files = [mask_path(out, photo_id)]
+    if section.overlays:
+        files.append(overlay_path(out, photo_id))
+    if section.confidence:
+        files.append(confidence_path(out, photo_id))
+    if section.probabilities:
+        files.append(_probabilities_path(out, photo_id))
+    return files
 
 
 class _ReadPhoto(NamedTuple):
@@ -241,18 +240,18 @@ class PhotoPredictor:
         return None
 
     def _write(self, photo: GivenPhoto, labeled: PhotoLabels, shown: Image.Image | None) -> None:
-        path, colors = partial(_file, self.step.path), self.segmenter.classes.colors
-        mask = mask_path(self.step.path, photo.id)
+        folder, colors = self.step.path, self.segmenter.classes.colors
+        mask = mask_path(folder, photo.id)
         write_mask(mask, labeled.labels, colors)
         if shown is not None:
-            write_overlay(path("overlays", photo.id), shown, labeled.labels, colors)
+            write_overlay(overlay_path(folder, photo.id), shown, labeled.labels, colors)
         if labeled.confidence is not None and self.section.confidence:
-            write_confidence(path("confidence", photo.id), labeled.confidence)
+            write_confidence(confidence_path(folder, photo.id), labeled.confidence)
         if labeled.confidence is not None and self.decisions is not None:
             self.decisions.add(photo.id, time_of(mask), labeled.labels, labeled.confidence)
         if labeled.probabilities is not None:
             with (
-                atomic_write(path("probabilities", photo.id), durable=False) as temporary,
+                atomic_write(_probabilities_path(folder, photo.id), durable=False) as temporary,
                 temporary.open("wb") as file,
             ):
                 np.savez_compressed(
