@@ -42,8 +42,13 @@ def opened(browser: Any, address: str, width: int = 1440, height: int = 900) -> 
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.goto(address)
-    page.wait_for_selector("body[data-ready]")
+    wait_until_ready(page)
     return page
+
+
+def wait_until_ready(page: Any) -> None:
+    """Wait until a page that was opened, or loaded again, shows its first photo."""
+    page.wait_for_selector("body[data-ready]")
 
 
 def close(page: Any) -> None:
@@ -76,9 +81,8 @@ def wait_until_left(page: Any, photo: str) -> None:
 
 
 def wait_for_notice(page: Any, text: str) -> None:
-    page.wait_for_function(
-        "text => document.querySelector('#notice').textContent.includes(text)", arg=text
-    )
+    """Wait until a notice can be read, also on a page that is still loading."""
+    page.locator("#notice", has_text=text).wait_for()
 
 
 def settle(page: Any) -> None:

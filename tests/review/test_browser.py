@@ -22,6 +22,7 @@ from served_page import (
     settle,
     wait_for_photo,
     wait_until_left,
+    wait_until_ready,
 )
 
 from small_runs import invoke, write_photos, write_recipe
@@ -225,7 +226,7 @@ def test_a_thousand_photos_are_listed_without_delay(browser: Any, tmp_path: Path
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(server.address)
-    page.wait_for_selector("body[data-ready]")
+    wait_until_ready(page)
     assert page.locator("#queue button").count() == 1000
     assert 0 < sum("/thumbnail" in url for url in asked) < 50  # only those in sight
     start = time.monotonic()

@@ -21,6 +21,7 @@ from served_page import (
     settle,
     wait_for_notice,
     wait_until_left,
+    wait_until_ready,
 )
 
 from tag2mask.data.masks import read_mask
@@ -87,11 +88,12 @@ def test_a_reload_is_the_same_page_and_a_duplicated_tab_another(
     page = opened(browser, served.address)
     known = page.evaluate("sessionStorage.page")
     page.reload()
-    page.wait_for_selector("body[data-ready]")
+    wait_until_ready(page)
     assert page.evaluate("sessionStorage.page") == known
     assert page.is_hidden("#notice")
     with page.expect_popup() as popup:
         page.evaluate("window.open(location.href)")  # copies the storage of the session
+    wait_until_ready(popup.value)
     wait_for_notice(popup.value, "another")
     assert popup.value.evaluate("sessionStorage.page") != known
     popup.value.close()

@@ -16,6 +16,7 @@ from served_page import (
     settle,
     wait_for_photo,
     wait_until_left,
+    wait_until_ready,
 )
 
 from small_runs import invoke
@@ -148,7 +149,7 @@ def test_undo_goes_on_after_a_reload(browser: Any, served: Served) -> None:
     second = press_and_wait(page, "u")
     settle(page)
     page.reload()
-    page.wait_for_selector("body[data-ready]")
+    wait_until_ready(page)
     for photo in (second, first):
         page.keyboard.press("z")
         wait_for_photo(page, photo)
@@ -189,7 +190,7 @@ def test_a_new_list_is_shown_after_a_reload(browser: Any, served: Served) -> Non
     first = list_of(page)
     assert invoke("ask", served.run, "--count", "6", "--seed", "5").exit_code == 0
     page.reload()
-    page.wait_for_selector("body[data-ready]")
+    wait_until_ready(page)
     asked = [one.photo for one in read_asked(served.run / "corrections")]
     assert list_of(page)[:6] == asked != first[:6]
     close(page)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from served_page import Served, close, settle
+from served_page import Served, close, settle, wait_until_ready
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def phone(browser: Any, served: Served) -> Iterator[Any]:
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.goto(served.address)
-    page.wait_for_selector("body[data-ready]")
+    wait_until_ready(page)
     settle(page)
     yield page
     close(page)
